@@ -1,0 +1,228 @@
+//! Policy that is known to make sense: names resolved, ranges in order, every front-end in one representation.
+//!
+//! # Semantics (what compiler and oracle must agree on)
+//!
+//! **Endpoint.** An address is a *workload* if one owns it exactly, and lies in every *network* with a prefix
+//! that contains it. Its labels: for each key, the workload's own values if it has any for that key; otherwise
+//! the values of the narrowest containing networks (longest matching prefix; two networks with the same longest
+//! prefix contribute both) that have that key. An endpoint that is no workload is *unmanaged*; in no network
+//! either, it is *unknown*: it has no labels and only a selector without requirements matches it.
+//!
+//! **Selector.** All requirements must hold. `Peers` match if any selector does.
+//!
+//! **Gates.** A flow `source → destination, service` passes the egress gate of its source and the ingress gate of
+//! its destination. At each gate the first matching rule in (tier order, rule order) among the rules that speak at
+//! that gate is the *hit*. Rules of one tier that is `unordered` are all at one priority there; validation has made
+//! sure that such rules never disagree in action, so the first in order may be named.
+//!
+//! **Mode** of the gate's endpoint, by direction, turns the hit into an answer:
+//! - `Off`: pass, [`RuleId::OFF_PASS`].
+//! - `Full`: the hit's action; none: closed by [`RuleId::DEFAULT_DENY`].
+//! - `Selective`: the hit's action; none: pass, [`RuleId::SELECTIVE_PASS`].
+//! - `Observe`: as `Full`, but a closed gate passes, with the rule kept as `potential`.
+//! - `Quarantine` (a workload without labels of its own, whatever else is said): a hit counts only if its tier is
+//!   `infrastructure`; otherwise closed by [`RuleId::QUARANTINE`].
+//! - unmanaged endpoint: the hit's action; none: pass with [`RuleId::UNMANAGED_PASS`] if the other end is a
+//!   workload, otherwise closed by [`RuleId::UNMANAGED_DENY`].
+//!
+//! **Decision**: egress gate closed → deny, gate egress, its rule. Ingress gate closed → deny, gate ingress, its
+//! rule. Both pass → allow; named is the ingress gate's rule, unless that passed by a default (id below
+//! [`RuleId::FIRST`]) and the egress gate by a rule. `potential` is the egress gate's, else the ingress gate's.
+//!
+//! [`RuleId::OFF_PASS`]: dataplane::verdict::RuleId::OFF_PASS
+//! [`RuleId::DEFAULT_DENY`]: dataplane::verdict::RuleId::DEFAULT_DENY
+//! [`RuleId::SELECTIVE_PASS`]: dataplane::verdict::RuleId::SELECTIVE_PASS
+//! [`RuleId::QUARANTINE`]: dataplane::verdict::RuleId::QUARANTINE
+//! [`RuleId::UNMANAGED_PASS`]: dataplane::verdict::RuleId::UNMANAGED_PASS
+//! [`RuleId::UNMANAGED_DENY`]: dataplane::verdict::RuleId::UNMANAGED_DENY
+//! [`RuleId::FIRST`]: dataplane::verdict::RuleId::FIRST
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where something was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The file, as the user named it; `<built-in>` for what ringfence brings.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// Labels: key to set of values, neither empty.
+pub type Labels = BTreeMap<String, BTreeSet<String>>;
+
+/// A whole policy with its inventory: what the compiler takes. Made only by `validate` (and by tests).
+#[derive(Clone, Debug, Default)]
+pub struct ValidPolicy {
+    /// Every workload; names unique, addresses unique across workloads.
+    pub workloads: Vec<Workload>,
+    /// Every network; names unique.
+    pub networks: Vec<Network>,
+    /// The tiers in order of evaluation.
+    pub tiers: Vec<Tier>,
+    /// Enforcement by selector and direction; the first that matches a workload and names the direction wins;
+    /// none: `Full`.
+    pub enforcement: Vec<Enforcement>,
+    /// What to do with frames that are neither IP nor ARP, by EtherType: those listed pass. Sorted.
+    pub ether_types: Vec<u16>,
+}
+
+/// A machine, container or service address set that labels speak of.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Unique name.
+    pub name: String,
+    /// Its own labels; empty means quarantine.
+    pub labels: Labels,
+    /// Its addresses, v4 and v6, at least one. Never IPv4-mapped.
+    pub addresses: Vec<IpAddr>,
+    /// Its Ethernet addresses; if any are given, frames from its addresses must carry one of them on the inside.
+    pub macs: Vec<[u8; 6]>,
+    /// The wire it is behind, by name, if told.
+    pub wire: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A named set of prefixes.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Unique name.
+    pub name: String,
+    /// Labels that its addresses inherit.
+    pub labels: Labels,
+    /// Its prefixes (host bits zero), at least one.
+    pub prefixes: Vec<Prefix>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// An address prefix; host bits are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    /// The network address.
+    pub address: IpAddr,
+    /// Its length: at most 32 or 128.
+    pub len: u8,
+}
+
+/// An ordered list of rules.
+#[derive(Clone, Debug)]
+pub struct Tier {
+    /// `infrastructure`, `override`, `application`, `boundary`, or a front-end's name.
+    pub name: String,
+    /// The rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// The tier whose allows hold even in quarantine.
+pub const INFRASTRUCTURE: &str = "infrastructure";
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Unique name over all tiers.
+    pub name: String,
+    /// The initiator of the flow: any of these.
+    pub from: Vec<Selector>,
+    /// The responder: any of these.
+    pub to: Vec<Selector>,
+    /// What is spoken: sorted, disjoint, not adjacent.
+    pub services: Vec<ServiceRange>,
+    /// What then.
+    pub action: Action,
+    /// At which gates the rule speaks; native rules at both.
+    pub gates: Gates,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// What a rule does with what it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Opens the gate.
+    Allow,
+    /// Closes the gate.
+    Deny,
+}
+
+/// The gates at which a rule speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gates {
+    /// At the source's.
+    pub egress: bool,
+    /// At the destination's.
+    pub ingress: bool,
+}
+
+/// A conjunction of requirements; without any, it matches every endpoint, unknown ones included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Selector {
+    /// All must hold.
+    pub requirements: Vec<Requirement>,
+}
+
+/// One condition on an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Requirement {
+    /// The endpoint has the key with at least one of these values. Sorted.
+    In(String, Vec<String>),
+    /// The endpoint is known (a workload or in a network) and has none of these values for the key. Sorted.
+    NotIn(String, Vec<String>),
+    /// The endpoint has the key.
+    Exists(String),
+    /// The endpoint is known and lacks the key.
+    NotExists(String),
+    /// The endpoint is one of these workloads, by name. Sorted.
+    Workload(Vec<String>),
+    /// The endpoint's address lies in one of these networks, by name. Sorted.
+    Network(Vec<String>),
+    /// The endpoint is a workload, labelled or not.
+    AnyWorkload,
+}
+
+/// An inclusive range in the service space: `protocol << 16 | port`, where for ICMP and ICMPv6 the low 16 bits are
+/// `type << 8 | code` and for protocols without ports they are 0. `0..=0xff_ffff` is everything. A range never
+/// spans two protocols unless it covers whole ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceRange {
+    /// First key.
+    pub first: u32,
+    /// Last key, not below `first`.
+    pub last: u32,
+}
+
+impl ServiceRange {
+    /// Every protocol and port.
+    pub const ANY: Self = Self { first: 0, last: 0x00ff_ffff };
+}
+
+/// Enforcement of the workloads that match.
+#[derive(Clone, Debug)]
+pub struct Enforcement {
+    /// Which workloads.
+    pub select: Vec<Selector>,
+    /// Mode of their ingress gates, if told.
+    pub ingress: Option<Mode>,
+    /// Mode of their egress gates, if told.
+    pub egress: Option<Mode>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// How a gate treats its rules; see the module's semantics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// No rule is looked at; everything passes.
+    Off,
+    /// Nothing is dropped; what would be is recorded as potentially blocked.
+    Observe,
+    /// Only denies bite.
+    Selective,
+    /// Default deny.
+    Full,
+}

@@ -1,0 +1,1 @@
+//! Flows: key, entry, table, TCP state, fragments, expiry.

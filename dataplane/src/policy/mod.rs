@@ -1,0 +1,1 @@
+//! The compiled label-tuple table, how it is read, and how it is published.
