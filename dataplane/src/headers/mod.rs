@@ -21,7 +21,7 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
 }
 
-/// What one frame says about itself. 
+/// What one frame says about itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers {
     /// Destination MAC address.

@@ -1,0 +1,195 @@
+//! What a worker counts, and what it tells about the frames it dropped.
+//!
+//! Each worker owns one [`WorkerCounters`]; only that worker adds, anybody reads. A single writer needs no
+//! read-modify-write: a relaxed load and store is exact and costs no bus lock.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::address::Address;
+use crate::clock::Now;
+use crate::verdict::{DropReason, Epoch, RuleId, Side, WireId};
+
+/// A count with one writer and any number of readers.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning worker may call this: two writers would lose counts.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts of one side of one worker's queue pair.
+#[derive(Debug, Default)]
+pub struct SideCounters {
+    /// Frames received from this side.
+    pub received: Counter,
+    /// Bytes of those frames, without preamble and checksum.
+    pub received_bytes: Counter,
+    /// Frames that came in on this side and were taken by the other side's transmit ring. Counted by the owner
+    /// of that ring; the pipeline counts the rest.
+    pub forwarded: Counter,
+}
+
+/// All counts of one worker. Conservation, whenever the worker is between batches:
+/// `received = forwarded + dropped + held`, summed over both sides and all reasons.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerCounters {
+    inside: SideCounters,
+    outside: SideCounters,
+    dropped: [Counter; DropReason::COUNT],
+    /// Fragments held at this moment, waiting for their first one.
+    pub held: Counter,
+    /// Policy decisions made: for new flows, stale flows and stateless messages. Equals the sum of all rule and
+    /// default hits.
+    pub decisions: Counter,
+    /// Packets of a flow that the table knew, decided under the epoch in force.
+    pub flow_hits: Counter,
+    /// Packets of a flow that had to be decided again because the epoch changed.
+    pub flow_stale: Counter,
+    /// Packets for which the table knew no flow.
+    pub flow_misses: Counter,
+    /// Flows inserted.
+    pub flows_opened: Counter,
+    /// Flows evicted to make room.
+    pub flows_evicted: Counter,
+    /// Flows cut because a newer policy denies them.
+    pub flows_cut: Counter,
+    /// Frames whose unfinished checksum was completed.
+    pub checksums_finished: Counter,
+    /// Packets that a gate in mode `observe` would have dropped.
+    pub potentially_blocked: Counter,
+    /// Drop records that the queue had no room for.
+    pub drop_records_lost: Counter,
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self {
+            inside: SideCounters::default(),
+            outside: SideCounters::default(),
+            dropped: core::array::from_fn(|_| Counter::default()),
+            held: Counter::default(),
+            decisions: Counter::default(),
+            flow_hits: Counter::default(),
+            flow_stale: Counter::default(),
+            flow_misses: Counter::default(),
+            flows_opened: Counter::default(),
+            flows_evicted: Counter::default(),
+            flows_cut: Counter::default(),
+            checksums_finished: Counter::default(),
+            potentially_blocked: Counter::default(),
+            drop_records_lost: Counter::default(),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// The counts of frames that came in on `side`.
+    #[must_use]
+    pub fn side(&self, side: Side) -> &SideCounters {
+        match side {
+            Side::Inside => &self.inside,
+            Side::Outside => &self.outside,
+        }
+    }
+
+    /// Frames dropped for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.dropped[reason as usize]
+    }
+
+    /// Frames dropped for any reason.
+    #[must_use]
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().map(Counter::get).sum()
+    }
+
+    /// Frames received minus those forwarded, dropped or held. Zero between batches; anything else is a leak.
+    #[must_use]
+    pub fn unaccounted(&self) -> i128 {
+        let sum = |count: fn(&SideCounters) -> &Counter| {
+            i128::from(count(&self.inside).get()) + i128::from(count(&self.outside).get())
+        };
+        sum(|side| &side.received)
+            - sum(|side| &side.forwarded)
+            - i128::from(self.dropped_in_all())
+            - i128::from(self.held.get())
+    }
+}
+
+/// What is known about one dropped frame.
+#[derive(Clone, Copy, Debug)]
+pub struct DropRecord {
+    /// When its batch was taken.
+    pub at: Now,
+    /// The wire it came in on.
+    pub wire: WireId,
+    /// The side it came in on.
+    pub side: Side,
+    /// Why it was dropped.
+    pub reason: DropReason,
+    /// The policy in force; 0 when there was none.
+    pub epoch: Epoch,
+    /// The rule or default, where policy dropped it.
+    pub rule: Option<RuleId>,
+    /// Its addresses and service key, as far as headers could be read.
+    pub flow: Option<DroppedFlow>,
+}
+
+/// Who spoke to whom, in a dropped IP packet.
+#[derive(Clone, Copy, Debug)]
+pub struct DroppedFlow {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// `protocol << 16 | destination port` (or type and code), as in the policy's service space.
+    pub service: u32,
+}
+
+/// The bounded queue of drop records from one worker to the control thread. A full queue loses records, counted;
+/// never frames, never time.
+#[derive(Debug)]
+pub struct DropRecords(ArrayQueue<DropRecord>);
+
+impl DropRecords {
+    /// Records one worker may be ahead of the control thread.
+    pub const CAPACITY: usize = 4096;
+
+    /// An empty queue of [`DropRecords::CAPACITY`] records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(ArrayQueue::new(Self::CAPACITY))
+    }
+
+    /// Appends, or counts the loss.
+    pub fn push(&self, record: DropRecord, counters: &WorkerCounters) {
+        if self.0.push(record).is_err() {
+            counters.drop_records_lost.add(1);
+        }
+    }
+
+    /// Takes the oldest record.
+    #[must_use]
+    pub fn pop(&self) -> Option<DropRecord> {
+        self.0.pop()
+    }
+}
+
+impl Default for DropRecords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
