@@ -1,4 +1,5 @@
 //! The slow side: policy from text to table, the socket, the store, what operators see. May allocate, may fail,
 //! must explain.
 
+pub mod config;
 pub mod policy;

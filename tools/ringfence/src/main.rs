@@ -1,6 +1,22 @@
-//! The one binary.
+//! `ringfence`: daemon and client in one binary.
+//!
+//! Exit status of every command: 0 done; 1 refused or failed, with a message on stderr; 2 bad usage.
+
+mod cli;
+mod demo;
+mod outcome;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,242 @@
+//! The command tree and where each command is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::outcome::{Failure, Outcome};
+use crate::{demo, replay};
+
+/// Label policy for network segments, enforced on the wire.
+///
+/// One binary: `ringfence run` is the daemon, everything else asks it over its socket or works on policy files by
+/// itself.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, after_help = TOUR)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const TOUR: &str = "\
+First steps:
+  ringfence demo                                see it work, in namespaces of its own (root)
+  ringfence check policy.yaml                   is this policy right?
+  ringfence explain --policy policy.yaml web-1 db-1 tcp/5432
+                                                what would happen, and which rule decides?
+  ringfence run --config ringfence.yaml         enforce it
+
+Exit status: 0 done; 1 refused or failed, with a message on stderr; 2 bad usage.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build a lab of namespaces, enforce the sample policy on real traffic, show what happened.
+    #[command(
+        after_help = "Examples:\n  ringfence demo\n  ringfence demo --check   # status 1 if any expectation fails"
+    )]
+    Demo(demo::Args),
+    /// Run the daemon in the foreground until SIGTERM or ^C.
+    #[command(after_help = "Examples:
+  ringfence run --config /etc/ringfence/ringfence.yaml
+  ringfence run --config ringfence.yaml --policy-from-config   # forget what was published last
+
+SIGHUP publishes the policy files that the configuration names again.")]
+    Run(RunArgs),
+    /// Validate policy files: every error with file, line, column and what was legal.
+    #[command(after_help = "Examples:
+  ringfence check policy.yaml
+  ringfence check policies/ inventory.yaml --json")]
+    Check(CheckArgs),
+    /// The verdict for one packet, the rule that decides, and why.
+    #[command(after_help = "Examples:
+  ringfence explain --policy policy.yaml web-1 db-1 tcp/5432
+  ringfence explain web-1 10.0.0.9 icmp/8 --json                # asks the daemon")]
+    Explain(ExplainArgs),
+    /// Who reaches whom: the verdict for every pair of workloads.
+    #[command(after_help = "Examples:
+  ringfence matrix --policy policy.yaml tcp/443
+  ringfence matrix tcp/5432 --csv > reach.csv                   # asks the daemon")]
+    Matrix(MatrixArgs),
+    /// Run a capture through the very packet path: one JSON line for each packet.
+    #[command(after_help = "Examples:
+  ringfence replay --policy policy.yaml capture.pcapng
+  ringfence replay --policy policies/ --inside 10.1.0.0/16 capture.pcap")]
+    Replay(replay::Args),
+    /// What the daemon is doing: wires, workers, policy in force.
+    Status(ReadArgs),
+    /// The live flows, with the labels of both ends and the rule that let them in.
+    #[command(after_help = "Examples:
+  ringfence flows --workload web-1 --port 5432
+  ringfence flows --label app=shop --limit 1000 --json")]
+    Flows(FlowsArgs),
+    /// The rules in force, with their hits since the daemon started.
+    Rules(ReadArgs),
+    /// The workloads of the policy in force.
+    Workloads(ReadArgs),
+    /// What was dropped: a counter for each reason, and the most frequent (rule, source, destination, service).
+    Drops(ReadArgs),
+    /// Publish, roll back and list policies of the running daemon.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print the JSON Schema of policy files, for editors.
+    #[command(after_help = "Example:\n  ringfence schema > ringfence.schema.json")]
+    Schema,
+    /// Print the version.
+    Version,
+}
+
+/// The life cycle of a policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Replace the policy in force; when this returns, every worker decides by the new one.
+    #[command(after_help = "Example:\n  ringfence policy publish policy.yaml --message 'open the shop'")]
+    Publish(PublishArgs),
+    /// Publish an earlier policy again, by the epoch that `history` shows.
+    #[command(after_help = "Example:\n  ringfence policy rollback 7")]
+    Rollback(RollbackArgs),
+    /// Every policy that was published: epoch, time, hash, by whom, message.
+    History(ReadArgs),
+    /// Print the source text of the policy in force.
+    Show(ReadArgs),
+}
+
+/// Where the daemon is.
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// The daemon's socket.
+    #[arg(long, value_name = "PATH", env = "RINGFENCE_SOCKET", default_value = control::config::DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+}
+
+/// Arguments of the commands that only read.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) daemon: Daemon,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration file; every key is explained in config/ringfence.yaml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Start from the configuration's policy files even if another policy was published since.
+    #[arg(long)]
+    pub(crate) policy_from_config: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Policy files and directories; together they are one policy.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print the diagnostics as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Policy file or directory; may be repeated. Without it, the daemon is asked.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// Who initiates: an address or the name of a workload.
+    pub(crate) source: String,
+    /// Who answers: an address or the name of a workload.
+    pub(crate) destination: String,
+    /// Protocol and port (tcp/443), ICMP type (icmp/8, icmpv6/128) or protocol (gre, 47).
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `matrix`.
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// Policy file or directory; may be repeated. Without it, the daemon is asked.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// Protocol and port (tcp/443), ICMP type (icmp/8, icmpv6/128) or protocol (gre, 47).
+    pub(crate) service: String,
+    /// Print CSV: a line for each pair.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `flows`.
+#[derive(Debug, Args)]
+pub(crate) struct FlowsArgs {
+    /// At most so many flows.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Only flows with this workload at either end.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workload: Option<String>,
+    /// Only flows with this label at either end.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Option<String>,
+    /// Only flows to this port.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Only flows with this verdict.
+    #[arg(long, value_parser = ["allow", "deny"])]
+    pub(crate) verdict: Option<String>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// Policy files and directories; together they are one policy.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Why; kept in the history.
+    #[arg(long, short, default_value = "")]
+    pub(crate) message: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The epoch of the policy to publish again.
+    pub(crate) epoch: u32,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Does `command`.
+pub(crate) fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Version => {
+            println!("ringfence {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => Err(Failure::failed("this build lacks that command")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
