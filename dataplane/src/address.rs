@@ -6,48 +6,68 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4 or IPv6 address in 16 bytes, IPv4 in the mapped form `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2).
 ///
 /// A packet that carries a mapped address inside an IPv6 header is dropped by `headers`, so one value never
-/// means two hosts.
+/// means two hosts. Two words, not one `u128`: alignment 8 keeps `Headers` within two cache lines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Address(u128);
-
-const V4_PREFIX: u128 = 0xffff_0000_0000;
+pub struct Address {
+    upper: u64,
+    lower: u64,
+}
 
 impl Address {
     /// From the four bytes of an IPv4 header, in network order.
     #[must_use]
     pub const fn v4(bytes: [u8; 4]) -> Self {
-        Self(V4_PREFIX | u32::from_be_bytes(bytes) as u128)
+        Self { upper: 0, lower: 0xffff_0000_0000 | u32::from_be_bytes(bytes) as u64 }
     }
 
     /// From the sixteen bytes of an IPv6 header, in network order.
     #[must_use]
     pub const fn v6(bytes: [u8; 16]) -> Self {
-        Self(u128::from_be_bytes(bytes))
+        Self::from_bits(u128::from_be_bytes(bytes))
     }
 
     /// The address as a number, most significant byte first, IPv4 in mapped form.
     #[must_use]
     pub const fn bits(self) -> u128 {
-        self.0
+        (self.upper as u128) << 64 | self.lower as u128
     }
 
     /// The inverse of [`Address::bits`].
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each half is taken on purpose")]
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self { upper: (bits >> 64) as u64, lower: bits as u64 }
     }
 
     /// The IPv4 address as a number, or `None` for IPv6.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the upper 96 bits were just compared")]
     pub const fn as_v4(self) -> Option<u32> {
-        if self.0 >> 32 == V4_PREFIX >> 32 { Some(self.0 as u32) } else { None }
+        if self.is_v4() { Some(self.lower as u32) } else { None }
     }
 
     /// Whether the address is IPv4.
     #[must_use]
     pub const fn is_v4(self) -> bool {
-        self.0 >> 32 == V4_PREFIX >> 32
+        self.upper == 0 && self.lower >> 32 == 0xffff
+    }
+
+    /// Whether the address is a multicast group (224.0.0.0/4 or ff00::/8).
+    #[must_use]
+    pub const fn is_multicast(self) -> bool {
+        self.upper >> 56 == 0xff || (self.upper == 0 && self.lower >> 28 == 0x000f_fffe)
+    }
+
+    /// Whether the address is the IPv6 unspecified address `::`.
+    #[must_use]
+    pub const fn is_unspecified_v6(self) -> bool {
+        self.upper == 0 && self.lower == 0
+    }
+
+    /// Whether the address is IPv6 link-local unicast (fe80::/10, RFC 4291 2.5.6).
+    #[must_use]
+    pub const fn is_link_local_v6(self) -> bool {
+        self.upper >> 54 == 0xfe80 >> 6
     }
 
     /// The standard library's form.
@@ -55,7 +75,7 @@ impl Address {
     pub fn to_ip(self) -> IpAddr {
         match self.as_v4() {
             Some(v4) => IpAddr::V4(Ipv4Addr::from(v4)),
-            None => IpAddr::V6(Ipv6Addr::from(self.0)),
+            None => IpAddr::V6(Ipv6Addr::from(self.bits())),
         }
     }
 }

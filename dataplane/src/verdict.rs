@@ -199,7 +199,7 @@ drop_reasons! {
     FragmentOfDropped = "fragment_of_dropped",
     /// A TCP segment that opens nothing and belongs to no flow.
     TcpNoFlow = "tcp_no_flow",
-    /// TCP flags that no stack sends: SYN with FIN or RST, or none at all.
+    /// TCP flags that no stack sends: SYN with FIN or RST, or none of SYN, RST and ACK.
     TcpFlags = "tcp_flags",
     /// A TCP segment outside the window or with an invalid acknowledgement.
     TcpWindow = "tcp_window",

@@ -65,7 +65,8 @@ pub struct Ip {
     pub source: Address,
     /// Destination address.
     pub destination: Address,
-    /// The transport protocol number: after all IPv6 extension headers.
+    /// The transport protocol number: after all IPv6 extension headers. For a later IPv6 fragment it is what the
+    /// fragment header names, which may still be an extension header: only the first fragment tells.
     pub protocol: u8,
     /// TTL or hop limit.
     pub hop_limit: u8,
@@ -102,7 +103,7 @@ pub enum Transport {
     Tcp(Tcp),
     /// UDP; the length field is checked.
     Udp(Ports),
-    /// SCTP (RFC 9260), common header only plus the type of the first chunk.
+    /// SCTP (RFC 9260), the common header only.
     Sctp(Ports),
     /// ICMP or ICMPv6.
     Icmp(Icmp),
@@ -177,7 +178,7 @@ pub enum IcmpBody {
     /// Neighbour discovery (ICMPv6 133-137), already checked as far as RFC 4861 demands of the bytes
     /// (code 0, lengths, options); hop limit 255 included.
     Neighbour(Neighbour),
-    /// Multicast listener messages (ICMPv6 130-132, 143).
+    /// Multicast listener messages (ICMPv6 130-132, 143), sent with hop limit 1 from a link-local address or `::`.
     Multicast,
     /// Anything else: decided as a flow of its own by type and code.
     Other,
@@ -192,9 +193,10 @@ pub struct Quoted {
     pub destination: Address,
     /// Its transport protocol.
     pub protocol: u8,
-    /// Its ports; for a quoted echo, the id in both and `echo_reply` told by `icmp_kind`.
+    /// Its ports. For a quoted echo or timestamp message the id in both (`icmp_kind` tells request from reply);
+    /// for another ICMP message 0 and `type << 8 | code`; for a protocol without ports 0 and 0.
     pub ports: Ports,
-    /// The quoted ICMP type, when `protocol` is ICMP or ICMPv6.
+    /// The quoted ICMP type, when `protocol` is ICMP or ICMPv6; else 0.
     pub icmp_kind: u8,
 }
 

@@ -1,1 +1,1 @@
-//! testkit
+//! Frames for the tests of every crate: readable builders with right lengths and checksums.
