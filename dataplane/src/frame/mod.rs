@@ -4,7 +4,12 @@
 //! places: fill ring, kernel (received), worker, transmit ring (until completed), free. [`Umem::census`] counts
 //! them; tests assert it after every run.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the rings that use the rest follow"))]
+mod umem;
+
 use arrayvec::ArrayVec;
+
+pub use umem::{Census, HEADROOM, Umem};
 
 /// The most frames handled together: one read of policy and clock per batch.
 pub const BATCH_MAX: usize = 64;
