@@ -1,3 +1,5 @@
+//! The store under damage, crashes and limits.
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
