@@ -1,1 +1,0 @@
-//! The whole path of a batch, from parsed frames to dispositions, as a function over memory.
