@@ -1,0 +1,161 @@
+use super::*;
+use crate::address::Address;
+use crate::policy::testing::{Sample, Who};
+use crate::policy::{Behind, PolicyTable, TableError};
+use crate::verdict::WireId;
+
+fn decide(table: &PolicyTable, source: &str, destination: &str, service: u32) -> Decision {
+    let resolve = |text: &str| table.resolve(Address::from(text.parse::<std::net::IpAddr>().unwrap()));
+    let service =
+        ServiceKey::new(u8::try_from(service >> 16).unwrap(), u16::try_from(service & 0xffff).unwrap());
+    table.decide(resolve(source), resolve(destination), service)
+}
+
+const HTTPS: u32 = 6 << 16 | 443;
+const ALL: (u32, u32) = (0, ServiceKey::MAX);
+
+fn rule(n: u32) -> RuleId {
+    RuleId(RuleId::FIRST.0 + n)
+}
+
+#[test]
+fn first_rule_of_any_layer_wins() {
+    let table = Sample::new()
+        .workload(&["10.0.0.1", "2001:db8::1"])
+        .workload(&["10.0.0.2"])
+        .workload(&["10.0.0.3"])
+        .rule(Who::Workload(2), Who::Any, ALL, HitAction::Deny)
+        .allow(Who::Workload(0), Who::Workload(1), (HTTPS, HTTPS))
+        .allow(Who::Any, Who::Workload(1), (HTTPS, HTTPS + 7))
+        .rule(Who::Any, Who::Any, (6 << 16, HTTPS), HitAction::Deny)
+        .build();
+    for (name, source, destination, service, verdict, expected) in [
+        ("narrow pair", "10.0.0.1", "10.0.0.2", HTTPS, Verdict::Allow, rule(1)),
+        ("same from the v6 address", "2001:db8::1", "10.0.0.2", HTTPS, Verdict::Allow, rule(1)),
+        ("any to narrow", "10.0.0.1", "10.0.0.2", HTTPS + 7, Verdict::Allow, rule(2)),
+        ("any to any", "10.0.0.1", "10.0.0.2", 6 << 16, Verdict::Deny, rule(3)),
+        ("earlier deny", "10.0.0.3", "10.0.0.2", HTTPS, Verdict::Deny, rule(0)),
+        ("after the last port", "10.0.0.1", "10.0.0.2", HTTPS + 8, Verdict::Deny, RuleId::DEFAULT_DENY),
+        ("before the first", "10.0.0.1", "10.0.0.2", 1, Verdict::Deny, RuleId::DEFAULT_DENY),
+        ("unknown source", "10.9.0.1", "10.0.0.2", HTTPS, Verdict::Allow, rule(2)),
+        ("no end known", "10.9.0.1", "10.9.0.2", 1, Verdict::Deny, RuleId::UNMANAGED_DENY),
+        ("ends known to nobody but a rule", "10.9.0.1", "10.9.0.2", HTTPS, Verdict::Deny, rule(3)),
+    ] {
+        let decision = decide(&table, source, destination, service);
+        assert_eq!((decision.verdict, decision.rule), (verdict, expected), "{name}");
+    }
+}
+
+#[test]
+fn mode_turns_a_hit_into_an_answer() {
+    let allow = Hit::new(rule(0), HitAction::Allow, false).unwrap();
+    let deny = Hit::new(rule(1), HitAction::Deny, false).unwrap();
+    let infrastructure = Hit::new(rule(2), HitAction::Allow, true).unwrap();
+    let none = Hit::NONE;
+    for (mode, hit, peer, passes, expected, potential) in [
+        (GateMode::Off, deny, true, true, RuleId::OFF_PASS, false),
+        (GateMode::Full, allow, true, true, rule(0), false),
+        (GateMode::Full, deny, true, false, rule(1), false),
+        (GateMode::Full, none, true, false, RuleId::DEFAULT_DENY, false),
+        (GateMode::Selective, allow, true, true, rule(0), false),
+        (GateMode::Selective, deny, true, false, rule(1), false),
+        (GateMode::Selective, none, true, true, RuleId::SELECTIVE_PASS, false),
+        (GateMode::Observe, allow, true, true, rule(0), false),
+        (GateMode::Observe, deny, true, true, rule(1), true),
+        (GateMode::Observe, none, true, true, RuleId::DEFAULT_DENY, true),
+        (GateMode::Quarantine, infrastructure, true, true, rule(2), false),
+        (GateMode::Quarantine, allow, true, false, RuleId::QUARANTINE, false),
+        (GateMode::Quarantine, deny, true, false, RuleId::QUARANTINE, false),
+        (GateMode::Quarantine, none, true, false, RuleId::QUARANTINE, false),
+        (GateMode::Unmanaged, allow, false, true, rule(0), false),
+        (GateMode::Unmanaged, deny, true, false, rule(1), false),
+        (GateMode::Unmanaged, none, true, true, RuleId::UNMANAGED_PASS, false),
+        (GateMode::Unmanaged, none, false, false, RuleId::UNMANAGED_DENY, false),
+    ] {
+        let expected = Answer { passes, rule: expected, potential: potential.then_some(expected) };
+        assert_eq!(answer(mode, hit, peer), expected, "{mode:?} {hit:?} {peer}");
+    }
+}
+
+#[test]
+fn two_gates_make_a_decision() {
+    let pass = |rule| Answer { passes: true, rule, potential: None };
+    let closed = |rule| Answer { passes: false, rule, potential: None };
+    let observed = |rule| Answer { passes: true, rule, potential: Some(rule) };
+    let default = RuleId::SELECTIVE_PASS;
+    for (name, egress, ingress, expected) in [
+        ("egress first", closed(rule(0)), closed(rule(1)), (Verdict::Deny, Gate::Egress, rule(0), None)),
+        ("ingress closed", pass(rule(0)), closed(rule(1)), (Verdict::Deny, Gate::Ingress, rule(1), None)),
+        ("ingress named", pass(rule(0)), pass(rule(1)), (Verdict::Allow, Gate::Ingress, rule(1), None)),
+        ("rule before default", pass(rule(0)), pass(default), (Verdict::Allow, Gate::Egress, rule(0), None)),
+        (
+            "two defaults",
+            pass(RuleId::OFF_PASS),
+            pass(default),
+            (Verdict::Allow, Gate::Ingress, default, None),
+        ),
+        (
+            "egress potential first",
+            observed(rule(0)),
+            observed(rule(1)),
+            (Verdict::Allow, Gate::Ingress, rule(1), Some(rule(0))),
+        ),
+        (
+            "ingress potential kept under an egress deny",
+            closed(rule(0)),
+            observed(rule(1)),
+            (Verdict::Deny, Gate::Egress, rule(0), Some(rule(1))),
+        ),
+    ] {
+        let decision = combine(egress, ingress);
+        let got = (decision.verdict, decision.gate, decision.rule, decision.potential);
+        assert_eq!(got, expected, "{name}");
+    }
+}
+
+#[test]
+fn hits_order_by_rule_and_keep_their_parts() {
+    let largest = Hit::new(Hit::MAX_RULE, HitAction::Deny, true).unwrap();
+    assert!(largest < Hit::NONE);
+    assert_eq!(largest.rule(), Hit::MAX_RULE);
+    assert_eq!(Hit::new(RuleId(Hit::MAX_RULE.0 + 1), HitAction::Allow, false), None);
+    let [first, second] = [(rule(0), HitAction::Deny, true), (rule(1), HitAction::Allow, false)]
+        .map(|(rule, action, tier)| Hit::new(rule, action, tier).unwrap());
+    assert!(first < second, "the earlier rule is the smaller hit whatever else it says");
+}
+
+#[test]
+fn table_knows_bindings_and_ether_types() {
+    let mac = [2, 0, 0, 0, 0, 1];
+    let table = Sample::new()
+        .workload_bound(&["10.0.0.1"], Behind::Wire(WireId(3)), &[mac])
+        .mode(GateMode::Quarantine)
+        .ether_type(0x88cc)
+        .build();
+    let endpoint = table.resolve(Address::v4([10, 0, 0, 1]));
+    assert_eq!(table.binding(endpoint).behind, Behind::Wire(WireId(3)));
+    assert_eq!(table.binding(endpoint).macs, [mac]);
+    assert_eq!(table.binding(table.resolve(Address::v4([10, 0, 0, 2]))).behind, Behind::NotTold);
+    assert!(table.passes_ether_type(0x88cc));
+    assert!(!table.passes_ether_type(0x88cd));
+    assert_eq!(decide(&table, "10.0.0.9", "10.0.0.1", HTTPS).rule, RuleId::QUARANTINE);
+}
+
+#[test]
+fn parts_that_contradict_themselves_are_refused() {
+    let twice = Sample::new().workload(&["10.0.0.1"]).workload(&["10.0.0.1"]).parts();
+    let v4 = Address::v4([10, 0, 0, 1]);
+    assert_eq!(PolicyTable::new(twice).unwrap_err(), TableError::AddressTwice(v4));
+
+    let mut dangling = Sample::new().workload(&["10.0.0.1"]).parts();
+    dangling.addresses[0].1 = 9;
+    assert_eq!(PolicyTable::new(dangling).unwrap_err(), TableError::Reference("addresses"));
+
+    let mut unknown_rule = Sample::new().allow(Who::Any, Who::Any, ALL).parts();
+    unknown_rule.rules -= 1;
+    assert_eq!(PolicyTable::new(unknown_rule).unwrap_err(), TableError::Reference("intervals"));
+
+    let mut beyond = Sample::new().allow(Who::Any, Who::Any, ALL).parts();
+    beyond.entries[0].1.start = 1;
+    assert_eq!(PolicyTable::new(beyond).unwrap_err(), TableError::Reference("entries"));
+}

@@ -1,0 +1,184 @@
+//! Publishing a table to the workers, and dropping it only when no worker can read it any more.
+//!
+//! The publisher keeps every snapshot until each worker reports a newer epoch, so the last reference is always the
+//! publisher's and a table's destructor never runs on a worker. A worker that does not read (not started, parked,
+//! ended) reports [`PARKED`] and holds nothing.
+
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwapOption, Cache};
+
+use super::hits::RuleHits;
+use super::table::PolicyTable;
+use crate::verdict::Epoch;
+
+/// One published table.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its number.
+    pub epoch: Epoch,
+    /// The table.
+    pub table: PolicyTable,
+    /// How often each of its rules decided.
+    pub hits: RuleHits,
+}
+
+/// A worker's slot while it holds no snapshot: it has executed everything.
+const PARKED: u32 = u32::MAX;
+/// A worker's slot between waking and its first report: it may hold any snapshot.
+const WAKING: u32 = 0;
+
+/// The epoch a worker executes, alone on its cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Slot(AtomicU32);
+
+/// The control side. One per process.
+#[derive(Debug)]
+pub struct Publisher {
+    current: Arc<ArcSwapOption<Snapshot>>,
+    slots: Arc<[Slot]>,
+    /// Every snapshot that a worker may still hold, oldest first, the current one last.
+    kept: Mutex<Vec<Arc<Snapshot>>>,
+}
+
+impl Publisher {
+    /// For workers numbered from 0 to `workers - 1`, none of them reading yet, and nothing published.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        let slots = (0..workers).map(|_| Slot(AtomicU32::new(PARKED))).collect();
+        Self { current: Arc::new(ArcSwapOption::empty()), slots, kept: Mutex::new(Vec::new()) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `table` in force under the next epoch: workers read it with their next batch. 2^32 - 2 epochs can be
+    /// published in the life of a process, one a second for 136 years.
+    pub fn publish(&self, table: PolicyTable) -> Arc<Snapshot> {
+        let mut kept = self.kept();
+        let epoch = Epoch(kept.last().map_or(0, |last| last.epoch.0) + 1);
+        let hits = RuleHits::new(self.slots.len(), table.rules());
+        let snapshot = Arc::new(Snapshot { epoch, table, hits });
+        kept.push(Arc::clone(&snapshot));
+        self.current.store(Some(Arc::clone(&snapshot)));
+        snapshot
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Snapshot>> {
+        self.kept().last().cloned()
+    }
+
+    /// The oldest epoch that a worker may still execute: what was published up to it is in force everywhere.
+    /// The current epoch if no worker reads.
+    #[must_use]
+    pub fn executed(&self) -> Epoch {
+        let current = self.kept().last().map_or(Epoch(0), |last| last.epoch);
+        self.oldest().map_or(current, |oldest| oldest.min(current))
+    }
+
+    /// The least epoch that a reading worker reports.
+    fn oldest(&self) -> Option<Epoch> {
+        // Pairs with the fence in `PolicyReader::wake`: either the waking worker is seen here, or it sees the
+        // snapshot that was stored before this call.
+        fence(Ordering::SeqCst);
+        let reported = self.slots.iter().map(|slot| slot.0.load(Ordering::Acquire));
+        reported.filter(|epoch| *epoch != PARKED).min().map(Epoch)
+    }
+
+    /// Takes out the snapshots that no worker can read any more, for the caller to fold their counters and drop them.
+    /// The current one always stays.
+    #[must_use = "the counters of a retired snapshot are final: fold them before it is dropped"]
+    pub fn retire(&self) -> Vec<Arc<Snapshot>> {
+        let mut kept = self.kept();
+        let before = self.oldest().map_or(u32::MAX, |oldest| oldest.0);
+        let stays = kept.len().saturating_sub(1);
+        let gone = kept.iter().take(stays).take_while(|snapshot| snapshot.epoch.0 < before).count();
+        kept.drain(..gone).collect()
+    }
+
+    /// The reader of one worker; it counts as reading from its first [`PolicyReader::read`] until it is parked or
+    /// dropped. Make one reader per worker number: two would hide each other's epoch.
+    ///
+    /// # Panics
+    /// If `worker` is not below the number given to [`Publisher::new`].
+    #[must_use]
+    pub fn reader(&self, worker: usize) -> PolicyReader {
+        assert!(worker < self.slots.len(), "worker {worker} of {}", self.slots.len());
+        PolicyReader {
+            current: Arc::clone(&self.current),
+            slots: Arc::clone(&self.slots),
+            worker,
+            cache: None,
+            reported: PARKED,
+        }
+    }
+}
+
+type SnapshotCache = Cache<Arc<ArcSwapOption<Snapshot>>, Option<Arc<Snapshot>>>;
+
+/// The worker side.
+pub struct PolicyReader {
+    current: Arc<ArcSwapOption<Snapshot>>,
+    slots: Arc<[Slot]>,
+    worker: usize,
+    cache: Option<SnapshotCache>,
+    /// What the slot holds: it is written only by this reader.
+    reported: u32,
+}
+
+impl PolicyReader {
+    /// The snapshot in force, or `None` before the first publish. Called once per batch: one load and a comparison
+    /// when nothing changed. No lock, and no table is dropped here; only a thread's first call may allocate.
+    #[inline]
+    pub fn read(&mut self) -> Option<&Snapshot> {
+        if self.cache.is_none() {
+            self.wake();
+        }
+        let snapshot = self.cache.as_mut()?.load().as_deref();
+        let epoch = snapshot.map_or(WAKING, |snapshot| snapshot.epoch.0);
+        if epoch != self.reported {
+            // The reference to the older snapshot was given up before this: whoever sees the epoch may drop that one.
+            report(&self.slots, self.worker, epoch);
+            self.reported = epoch;
+        }
+        snapshot
+    }
+
+    #[cold]
+    fn wake(&mut self) {
+        report(&self.slots, self.worker, WAKING);
+        self.reported = WAKING;
+        // Pairs with the fence in `Publisher::oldest`.
+        fence(Ordering::SeqCst);
+        self.cache = Some(Cache::new(Arc::clone(&self.current)));
+    }
+
+    /// Gives up the snapshot: the worker will not read for a while and holds nothing back. The next
+    /// [`PolicyReader::read`] ends it.
+    pub fn park(&mut self) {
+        self.cache = None;
+        report(&self.slots, self.worker, PARKED);
+        self.reported = PARKED;
+    }
+}
+
+fn report(slots: &[Slot], worker: usize, epoch: u32) {
+    if let Some(slot) = slots.get(worker) {
+        slot.0.store(epoch, Ordering::Release);
+    }
+}
+
+impl Drop for PolicyReader {
+    fn drop(&mut self) {
+        self.park();
+    }
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;
