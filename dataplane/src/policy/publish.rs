@@ -41,14 +41,23 @@ pub struct Publisher {
     slots: Arc<[Slot]>,
     /// Every snapshot that a worker may still hold, oldest first, the current one last.
     kept: Mutex<Vec<Arc<Snapshot>>>,
+    /// The epoch before the first that this publisher gives.
+    last: Epoch,
 }
 
 impl Publisher {
     /// For workers numbered from 0 to `workers - 1`, none of them reading yet, and nothing published.
     #[must_use]
     pub fn new(workers: usize) -> Self {
+        Self::continuing(workers, Epoch(0))
+    }
+
+    /// As [`Publisher::new`], but the first epoch is the one after `last`: a process that takes over from an earlier
+    /// one goes on counting where that one stopped, and a record of either names one policy.
+    #[must_use]
+    pub fn continuing(workers: usize, last: Epoch) -> Self {
         let slots = (0..workers).map(|_| Slot(AtomicU32::new(PARKED))).collect();
-        Self { current: Arc::new(ArcSwapOption::empty()), slots, kept: Mutex::new(Vec::new()) }
+        Self { current: Arc::new(ArcSwapOption::empty()), slots, kept: Mutex::new(Vec::new()), last }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
@@ -59,7 +68,7 @@ impl Publisher {
     /// published in the life of a process, one a second for 136 years.
     pub fn publish(&self, table: PolicyTable) -> Arc<Snapshot> {
         let mut kept = self.kept();
-        let epoch = Epoch(kept.last().map_or(0, |last| last.epoch.0) + 1);
+        let epoch = Epoch(kept.last().map_or(self.last, |last| last.epoch).0 + 1);
         let hits = RuleHits::new(self.slots.len(), table.rules());
         let snapshot = Arc::new(Snapshot { epoch, table, hits });
         kept.push(Arc::clone(&snapshot));
@@ -79,6 +88,14 @@ impl Publisher {
     pub fn executed(&self) -> Epoch {
         let current = self.kept().last().map_or(Epoch(0), |last| last.epoch);
         self.oldest().map_or(current, |oldest| oldest.min(current))
+    }
+
+    /// What each worker executes: `None` while it does not read, and epoch 0 until it has read for the first time.
+    #[must_use]
+    pub fn reported(&self) -> Vec<Option<Epoch>> {
+        fence(Ordering::SeqCst);
+        let reported = self.slots.iter().map(|slot| slot.0.load(Ordering::Acquire));
+        reported.map(|epoch| (epoch != PARKED).then_some(Epoch(epoch))).collect()
     }
 
     /// The least epoch that a reading worker reports.

@@ -22,6 +22,18 @@ fn nothing_published_reads_as_none() {
 }
 
 #[test]
+fn a_later_process_goes_on_counting() {
+    let publisher = Publisher::continuing(2, Epoch(41));
+    assert!(publisher.current().is_none());
+    assert_eq!(publish(&publisher).epoch, Epoch(42));
+    assert_eq!(publish(&publisher).epoch, Epoch(43));
+    let mut reader = publisher.reader(1);
+    assert_eq!(publisher.reported(), [None, None]);
+    assert_eq!(epoch(reader.read()), Some(43));
+    assert_eq!(publisher.reported(), [None, Some(Epoch(43))]);
+}
+
+#[test]
 fn executed_is_the_oldest_epoch_of_the_reading_workers() {
     let publisher = Publisher::new(3);
     let (mut first, mut second) = (publisher.reader(0), publisher.reader(1));
