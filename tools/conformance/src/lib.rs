@@ -1,1 +1,5 @@
-//! conformance
+//! Does the compiled table mean what the semantics say? A slow [`oracle`], random [`estate`]s, and the comparison.
+
+pub mod estate;
+pub mod oracle;
+pub mod random;

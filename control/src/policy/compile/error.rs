@@ -1,0 +1,76 @@
+//! Why a policy was not compiled.
+
+use std::fmt;
+
+use dataplane::policy::TableError;
+
+/// A part of the table whose size is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Which address classes each peer list matches.
+    Memberships,
+    /// Rules entered under pairs of classes.
+    Entries,
+    /// Service intervals.
+    Intervals,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Memberships => "memberships of selectors",
+            Self::Entries => "entries",
+            Self::Intervals => "service intervals",
+        }
+    }
+}
+
+/// Why a policy was not compiled; the table in force stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    /// A part would need more memory than the limit. Found before it is allocated.
+    TooLarge {
+        /// Which part.
+        part: Part,
+        /// What it would need, bytes; at least, since counting stops at the limit for intervals and memberships.
+        bytes: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// More rules than a table can number.
+    TooManyRules {
+        /// How many there are.
+        rules: usize,
+    },
+    /// The parts contradict each other: a fault of the compiler, or a policy that was not validated.
+    Table(TableError),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { part, bytes, limit } => write!(
+                f,
+                "the policy's {} would need {} MiB, more than the limit of {} MiB: raise the limit, or write fewer \
+                 rules whose selectors each match many different label sets",
+                part.name(),
+                bytes.div_ceil(1 << 20),
+                limit >> 20
+            ),
+            Self::TooManyRules { rules } => {
+                let most = dataplane::policy::Hit::MAX_RULE.0;
+                write!(f, "the policy has {rules} rules; a table can number {most}")
+            }
+            Self::Table(error) => write!(f, "the compiled table is not consistent: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Table(error) => Some(error),
+            Self::TooLarge { .. } | Self::TooManyRules { .. } => None,
+        }
+    }
+}
