@@ -4,6 +4,20 @@
 //! returns either a value whose accessors cannot fail or the [`DropReason`] that says what is wrong. Nothing here
 //! knows policy or flows.
 
+mod ethernet;
+mod arp;
+mod ipv4;
+mod ipv6;
+mod transport;
+mod tcp;
+mod udp;
+mod sctp;
+mod icmp;
+mod icmpv6;
+mod neighbour;
+mod quoted;
+pub mod sum;
+
 use crate::address::{Address, Mac};
 use crate::verdict::DropReason;
 
@@ -90,7 +104,8 @@ pub struct Fragment {
     pub id: u32,
     /// Offset of this part's data in the datagram, bytes.
     pub offset: u16,
-    /// Length of this part's data, bytes.
+    /// Length of this part's data, bytes; in IPv6 it begins right after the fragment header, so that of a first
+    /// fragment includes any extension headers behind that.
     pub len: u16,
     /// More fragments follow.
     pub more: bool,
@@ -213,6 +228,48 @@ pub struct Neighbour {
 ///
 /// # Errors
 /// The reason the frame cannot be judged; the frame is untouched.
-pub fn parse(_frame: &[u8]) -> Result<Headers, DropReason> {
-    Err(DropReason::Truncated)
+#[inline]
+pub fn parse(frame: &[u8]) -> Result<Headers, DropReason> {
+    use ethernet::ether_type;
+    // Offsets are 16 bits wide; a UMEM chunk is smaller anyway.
+    if frame.len() > usize::from(u16::MAX) {
+        return Err(DropReason::TooBig);
+    }
+    let link = ethernet::parse(frame)?;
+    match link.ether_type {
+        ether_type::IPV4 => ipv4::parse(frame, &link),
+        ether_type::IPV6 => ipv6::parse(frame, &link),
+        ether_type::ARP => Ok(link.carries(Network::Arp(arp::parse(frame, link.end)?))),
+        other => Ok(link.carries(Network::Other(other))),
+    }
 }
+
+/// The `N` bytes at `at`, if they are all there.
+#[inline]
+fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
+    from.get(at..)?.first_chunk().copied()
+}
+
+/// An offset inside a frame that [`parse`] accepted.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "`parse` refuses frames longer than 65,535 bytes")]
+const fn offset16(offset: usize) -> u16 {
+    offset as u16
+}
+
+impl Fragment {
+    /// Refuses what no sender makes: a part without data, one that is not the last and does not end at a multiple of
+    /// eight bytes, and one that ends beyond the longest datagram, whose headers before the data take
+    /// `headers_len` bytes ("ping of death"; RFC 791 3.2, RFC 8200 4.5).
+    fn check(self, headers_len: usize) -> Result<(), DropReason> {
+        let end = usize::from(self.offset) + usize::from(self.len);
+        let uneven = self.more && !self.len.is_multiple_of(8);
+        if self.len == 0 || uneven || headers_len + end > usize::from(u16::MAX) {
+            return Err(DropReason::IpHeader);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
