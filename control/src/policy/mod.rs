@@ -1,7 +1,20 @@
 //! Policy in three types, each made only from the last: [`source::PolicySource`] (as written, with spans) →
 //! [`valid::ValidPolicy`] (the only constructor that can refuse) → [`dataplane::policy::PolicyTable`].
 
-pub mod compile;
+pub mod diagnostics;
+mod load;
+pub mod source;
+mod words;
+pub mod service;
 pub mod valid;
+mod validate;
+mod hash;
+mod shown;
+pub mod compile;
 
 pub use compile::{CompileError, CompileOptions, Compiled, Limits, RuleInfo, compile};
+pub use diagnostics::{Diagnostic, Diagnostics};
+pub use hash::hash;
+pub use load::{FILE_BYTES_MAX, FILES_MAX, LOAD_BYTES_MAX, Loaded, SourceFile, load, load_texts};
+pub use source::{PolicySource, json_schema};
+pub use validate::OBJECTS_MAX;

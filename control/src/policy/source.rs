@@ -1,0 +1,219 @@
+//! Policy as written: YAML (or JSON) text to [`PolicySource`], every value with its place.
+//!
+//! Nothing is judged here beyond shape: which fields exist, and whether a mapping, a list or a word stands in them.
+//! Scalars are words: their text counts as written (`1.10` stays `1.10`, `off` stays `off`), only a blank, `~` or
+//! `null` is nothing. Where a list of words is expected, one word may stand alone.
+//!
+//! The types carry the documentation of the language: their docstrings are the descriptions of the JSON Schema.
+
+mod fields;
+mod native;
+mod schema;
+mod yaml;
+
+use schemars::JsonSchema;
+
+pub use schema::json_schema;
+
+use super::diagnostics::{Sink, Span};
+use super::load::SourceFile;
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// A word and where it was written.
+pub type Word = Spanned<String>;
+
+/// One word, or a list of words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words(pub Vec<Word>);
+
+/// A policy, or a part of one: several files and documents make one policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(title = "ringfence policy", deny_unknown_fields)]
+pub struct PolicySource {
+    /// The machines and containers that labels speak of. At most 1,000,000.
+    #[schemars(default)]
+    pub workloads: Vec<WorkloadSource>,
+    /// Named sets of address prefixes, for what is not a workload of its own. At most 100,000.
+    #[schemars(default)]
+    pub networks: Vec<NetworkSource>,
+    /// Named sets of protocols and ports. At most 100,000.
+    #[schemars(default)]
+    pub services: Vec<ServiceSource>,
+    /// Who may speak to whom, and how. Order has no meaning: an `override-deny` beats every `allow`, an `allow`
+    /// beats every `deny`, and what no rule allows is denied. At most 1,000,000.
+    #[schemars(default)]
+    pub rules: Vec<RuleSource>,
+    /// How strictly the policy is applied, by selector. The first entry that matches a workload and names the
+    /// direction counts; without one, `full`. At most 10,000.
+    #[schemars(default)]
+    pub enforcement: Vec<EnforcementSource>,
+    /// The built-in rules that every network needs, each on unless turned off with `false`.
+    #[schemars(default, with = "schema::Infrastructure")]
+    pub infrastructure: Vec<(Word, Spanned<bool>)>,
+    /// EtherTypes other than IPv4, IPv6 and ARP whose frames pass: names such as `lldp`, or numbers such as
+    /// `0x88cc`. All others are dropped. At most 1,024.
+    #[schemars(default)]
+    pub ether_types: Words,
+}
+
+/// A machine or container.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "workload", deny_unknown_fields)]
+pub struct WorkloadSource {
+    /// Unique among workloads: letters, digits, `.`, `_`, `-` and `/`, up to 253 characters, and not an IP address.
+    pub name: Word,
+    /// What it is: keys with one or several values. A workload without labels is in quarantine.
+    #[schemars(default)]
+    pub labels: LabelsSource,
+    /// Its IPv4 and IPv6 addresses, each of one workload only. At least one, at most 1,024.
+    pub addresses: Words,
+    /// Its Ethernet addresses: frames that claim one of its addresses must come from one of these. At most 64.
+    #[schemars(default)]
+    pub macs: Words,
+    /// The wire it stands behind, as the daemon's configuration names it: its addresses are refused elsewhere.
+    pub wire: Option<Word>,
+}
+
+/// A named set of address prefixes.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "network", deny_unknown_fields)]
+pub struct NetworkSource {
+    /// Unique among networks; letters as for a workload.
+    pub name: Word,
+    /// Prefixes such as `192.168.0.0/16` or `2001:db8::/32`, no bits set beyond the length. At least one, at most
+    /// 65,536.
+    pub cidrs: Words,
+    /// Labels that its addresses inherit where they have no value of their own for the key; the narrowest network
+    /// counts.
+    #[schemars(default)]
+    pub labels: LabelsSource,
+}
+
+/// A named set of protocols and ports.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "service", deny_unknown_fields)]
+pub struct ServiceSource {
+    /// Unique among services: letters, digits, `.`, `_` and `-`, and not the name of a protocol.
+    pub name: Word,
+    /// Port specifications: `tcp/443`, `udp/8000-8099`, `sctp/3868`, `icmp/echo-request`, `icmp/3/4`,
+    /// `icmpv6/packet-too-big`, `gre`, `esp`, `ah`, `proto/47`, `any`. At least one, at most 4,096.
+    pub ports: Words,
+}
+
+/// Who may speak to whom. Replies belong to the flow that was opened and need no rule.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "rule", deny_unknown_fields)]
+pub struct RuleSource {
+    /// Unique among rules; letters as for a workload. `default/` and `infrastructure/` are taken.
+    pub name: Word,
+    /// Who opens the flow.
+    pub from: PeersSource,
+    /// Who is spoken to.
+    pub to: PeersSource,
+    /// Names of services, port specifications, or `any`. At least one, at most 4,096.
+    pub service: Words,
+    /// `allow`, if not told.
+    #[schemars(with = "Option<schema::Action>")]
+    pub action: Option<Word>,
+}
+
+/// How strictly the policy is applied to the workloads that match.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "enforcement", deny_unknown_fields)]
+pub struct EnforcementSource {
+    /// Which workloads.
+    pub select: PeersSource,
+    /// For flows towards them.
+    #[schemars(with = "Option<schema::Mode>")]
+    pub ingress: Option<Word>,
+    /// For flows that they open.
+    #[schemars(with = "Option<schema::Mode>")]
+    pub egress: Option<Word>,
+    /// Where it was written.
+    #[schemars(skip)]
+    pub span: Span,
+}
+
+/// Keys with their values, in the order written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelsSource(pub Vec<(Word, Words)>);
+
+/// One selector, or a list of which any may match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeersSource {
+    /// Where it was written.
+    pub span: Span,
+    /// The selectors.
+    pub selectors: Vec<SelectorSource>,
+}
+
+/// Which endpoints are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelectorSource {
+    /// `any`: every address there is.
+    Any(Span),
+    /// `any-workload`: every workload, labelled or not.
+    AnyWorkload(Span),
+    /// Those for which all requirements hold.
+    All(Span, Vec<RequirementSource>),
+}
+
+/// One requirement of a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequirementSource {
+    /// A label key, or one of the words `workload` and `network`.
+    pub key: Word,
+    /// What must hold for it.
+    pub test: TestSource,
+}
+
+/// What must hold for a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestSource {
+    /// It has one of these values.
+    In(Words),
+    /// It has none of these values.
+    Not(Words, Span),
+    /// It is there, or is not.
+    Exists(bool, Span),
+}
+
+/// The fields of a document, in the order in which messages list them.
+const DOCUMENT: &[&str] = &[
+    "ringfence",
+    "workloads",
+    "networks",
+    "services",
+    "rules",
+    "enforcement",
+    "infrastructure",
+    "ether_types",
+];
+const WORKLOAD: &[&str] = &["name", "labels", "addresses", "macs", "wire"];
+const NETWORK: &[&str] = &["name", "cidrs", "labels"];
+const SERVICE: &[&str] = &["name", "ports"];
+const RULE: &[&str] = &["name", "from", "to", "service", "action"];
+const ENFORCEMENT: &[&str] = &["select", "ingress", "egress"];
+
+/// Reads every document of `file`, number `index` of the load, into `policy`. Returns whether the whole file could
+/// be read: if not, objects may be missing that the policy refers to.
+pub(crate) fn read(file: &SourceFile, index: usize, policy: &mut PolicySource, sink: &mut Sink<'_>) -> bool {
+    let mut documents = 0_usize;
+    let whole = yaml::documents(&file.text, index, sink, &mut |document, sink| {
+        documents += 1;
+        native::document(document, policy, sink)
+    });
+    if whole && documents == 0 {
+        native::nothing_in(index, sink);
+        return false;
+    }
+    whole
+}

@@ -1,0 +1,259 @@
+//! The native language: a document's tree to [`PolicySource`].
+
+use super::fields::{Fields, boolean, items, word, words, wrong_type};
+use super::yaml::{Node, Value};
+use super::{
+    DOCUMENT, ENFORCEMENT, EnforcementSource, LabelsSource, NETWORK, NetworkSource, PeersSource,
+    PolicySource, RULE, RequirementSource, RuleSource, SERVICE, SelectorSource, ServiceSource, Spanned,
+    TestSource, WORKLOAD, WorkloadSource,
+};
+use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
+
+/// The version of the language that this program reads.
+pub(super) const VERSION: &str = "1";
+
+/// Reports a file without a document.
+pub(super) fn nothing_in(file: usize, sink: &mut Sink<'_>) {
+    let finding = Finding::error(Code::Empty, Span::whole(file), "the file holds no policy");
+    sink.push(finding.help("a policy begins with the line `ringfence: 1`"));
+}
+
+/// Adds one document to `policy`. Returns whether it is a native policy document, read whole.
+pub(super) fn document(node: Node<'_>, policy: &mut PolicySource, sink: &mut Sink<'_>) -> bool {
+    if !is_native(&node, sink) {
+        return false;
+    }
+    let before = sink.errors();
+    let Some(mut fields) = Fields::open(node, "a policy", DOCUMENT, sink) else { return false };
+    if let Some(version) = fields.need("ringfence", sink)
+        && version.text() != VERSION
+    {
+        let text = format!("version {} of the policy language is not known", quote(version.text()));
+        sink.push(Finding::error(Code::Version, version.span, text).legal([VERSION]));
+        return false;
+    }
+    let whole = sink.errors() == before;
+    let mut each = |name: &str, sink: &mut Sink<'_>| {
+        fields
+            .take(name, sink)
+            .map(|node| items(node, &format!("a list of {name}"), sink))
+            .unwrap_or_default()
+    };
+    policy.workloads.extend(each("workloads", sink).into_iter().filter_map(|node| workload(node, sink)));
+    policy.networks.extend(each("networks", sink).into_iter().filter_map(|node| network(node, sink)));
+    policy.services.extend(each("services", sink).into_iter().filter_map(|node| service(node, sink)));
+    policy.rules.extend(each("rules", sink).into_iter().filter_map(|node| rule(node, sink)));
+    policy
+        .enforcement
+        .extend(each("enforcement", sink).into_iter().filter_map(|node| enforcement(node, sink)));
+    if let Some(node) = fields.take("infrastructure", sink) {
+        infrastructure(node, policy, sink);
+    }
+    if let Some(node) = fields.take("ether_types", sink) {
+        let types = words(node, "names or numbers of EtherTypes", sink).unwrap_or_default();
+        policy.ether_types.0.extend(types.0);
+    }
+    whole
+}
+
+/// Whether the document carries the marker; reports what it is instead.
+fn is_native(node: &Node<'_>, sink: &mut Sink<'_>) -> bool {
+    let Value::Mapping(entries) = &node.value else {
+        wrong_type(node, "a policy, which begins with the line `ringfence: 1`", sink);
+        return false;
+    };
+    let has = |name: &str| entries.iter().any(|(key, _)| key.text() == name);
+    if has("ringfence") {
+        return true;
+    }
+    let what = if has("apiVersion") && has("kind") { "a Kubernetes manifest" } else { "no ringfence policy" };
+    let text = format!("this document is {what}: it lacks the marker `ringfence: 1`");
+    sink.push(
+        Finding::error(Code::NotNative, node.span, text).help("a policy begins with the line `ringfence: 1`"),
+    );
+    false
+}
+
+fn workload(node: Node<'_>, sink: &mut Sink<'_>) -> Option<WorkloadSource> {
+    let mut fields = Fields::open(node, "a workload", WORKLOAD, sink)?;
+    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
+    let labels = fields.take("labels", sink).map(|node| labels(node, sink));
+    let addresses = fields.need("addresses", sink).and_then(|node| words(node, "IP addresses", sink));
+    let macs = fields.take("macs", sink).and_then(|node| words(node, "Ethernet addresses", sink));
+    let wire = fields.take("wire", sink).and_then(|node| word(node, "the name of a wire", sink));
+    Some(WorkloadSource {
+        name: name?,
+        labels: labels.unwrap_or_default(),
+        addresses: addresses.unwrap_or_default(),
+        macs: macs.unwrap_or_default(),
+        wire,
+    })
+}
+
+fn network(node: Node<'_>, sink: &mut Sink<'_>) -> Option<NetworkSource> {
+    let mut fields = Fields::open(node, "a network", NETWORK, sink)?;
+    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
+    let cidrs = fields.need("cidrs", sink).and_then(|node| words(node, "address prefixes", sink));
+    let labels = fields.take("labels", sink).map(|node| labels(node, sink));
+    Some(NetworkSource { name: name?, cidrs: cidrs.unwrap_or_default(), labels: labels.unwrap_or_default() })
+}
+
+fn service(node: Node<'_>, sink: &mut Sink<'_>) -> Option<ServiceSource> {
+    let mut fields = Fields::open(node, "a service", SERVICE, sink)?;
+    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
+    let ports = fields.need("ports", sink).and_then(|node| words(node, "port specifications", sink));
+    Some(ServiceSource { name: name?, ports: ports.unwrap_or_default() })
+}
+
+fn rule(node: Node<'_>, sink: &mut Sink<'_>) -> Option<RuleSource> {
+    let mut fields = Fields::open(node, "a rule", RULE, sink)?;
+    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
+    let from = fields.need("from", sink).and_then(|node| peers(node, sink));
+    let to = fields.need("to", sink).and_then(|node| peers(node, sink));
+    let wanted = "names of services or port specifications";
+    let service = fields.need("service", sink).and_then(|node| words(node, wanted, sink));
+    let action = fields.take("action", sink).and_then(|node| word(node, "an action", sink));
+    Some(RuleSource { name: name?, from: from?, to: to?, service: service?, action })
+}
+
+fn enforcement(node: Node<'_>, sink: &mut Sink<'_>) -> Option<EnforcementSource> {
+    let mut fields = Fields::open(node, "an enforcement entry", ENFORCEMENT, sink)?;
+    let span = fields.span;
+    let select = fields.need("select", sink).and_then(|node| peers(node, sink));
+    let mut given = 0;
+    let mut mode = |name: &str, sink: &mut Sink<'_>| {
+        let node = fields.take(name, sink)?;
+        given += 1;
+        word(node, "a mode", sink)
+    };
+    let (ingress, egress) = (mode("ingress", sink), mode("egress", sink));
+    if given == 0 {
+        let text = "an enforcement entry needs a field `ingress`, a field `egress`, or both";
+        sink.push(Finding::error(Code::MissingField, span, text));
+    }
+    Some(EnforcementSource { select: select?, ingress, egress, span })
+}
+
+fn infrastructure(node: Node<'_>, policy: &mut PolicySource, sink: &mut Sink<'_>) {
+    let Value::Mapping(entries) = node.value else {
+        wrong_type(&node, "names of built-in rules, each with `true` or `false`", sink);
+        return;
+    };
+    for (key, value) in entries {
+        if let (Some(key), Some(on)) = (word(key, "a name", sink), boolean(value, sink)) {
+            policy.infrastructure.push((key, on));
+        }
+    }
+}
+
+fn labels(node: Node<'_>, sink: &mut Sink<'_>) -> LabelsSource {
+    let Value::Mapping(entries) = node.value else {
+        wrong_type(&node, "label keys, each with a value or a list of values", sink);
+        return LabelsSource::default();
+    };
+    let mut read = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let values = words(value, "a label value or a list of them", sink);
+        if let (Some(key), Some(values)) = (word(key, "a label key", sink), values) {
+            read.push((key, values));
+        }
+    }
+    LabelsSource(read)
+}
+
+/// One selector or a list of them. `None` if any of them cannot be read.
+fn peers(node: Node<'_>, sink: &mut Sink<'_>) -> Option<PeersSource> {
+    let span = node.span;
+    let Value::List(list) = node.value else {
+        return Some(PeersSource { span, selectors: vec![selector(node, sink)?] });
+    };
+    if list.is_empty() {
+        let finding = Finding::error(Code::EmptySet, span, "this list is empty: it selects nothing");
+        sink.push(finding.help("write `any` to mean every address"));
+        return None;
+    }
+    let count = list.len();
+    let selectors: Vec<_> = list.into_iter().filter_map(|item| selector(item, sink)).collect();
+    (selectors.len() == count).then_some(PeersSource { span, selectors })
+}
+
+fn selector(node: Node<'_>, sink: &mut Sink<'_>) -> Option<SelectorSource> {
+    let wanted = "a selector such as `{role: web}`, or `any`";
+    let span = node.span;
+    match node.value {
+        Value::Word(text) if text == "any" => Some(SelectorSource::Any(span)),
+        Value::Word(text) if text == "any-workload" => Some(SelectorSource::AnyWorkload(span)),
+        Value::Word(text) => {
+            let text = format!("{} is not a selector", quote(&text));
+            let finding = Finding::error(Code::BadSelector, span, text).legal(["any", "any-workload"]);
+            sink.push(finding.help("select by label, `{role: web}`, or by name, `{workload: shop-db}`"));
+            None
+        }
+        Value::Mapping(entries) if entries.is_empty() => {
+            let finding =
+                Finding::error(Code::BadSelector, span, "an empty selector does not say what is meant");
+            sink.push(
+                finding.help("write `any` to mean every address, `any-workload` to mean every workload"),
+            );
+            None
+        }
+        Value::Mapping(entries) => {
+            let mut all = Vec::with_capacity(entries.len());
+            let mut whole = true;
+            for (key, value) in entries {
+                let Some(key) = word(key, "a label key", sink) else { continue };
+                whole &= requirements(&key, value, &mut all, sink);
+            }
+            whole.then_some(SelectorSource::All(span, all))
+        }
+        Value::Blank | Value::List(_) => {
+            wrong_type(&node, wanted, sink);
+            None
+        }
+    }
+}
+
+/// What `value` requires of `key`; returns whether it could be read.
+fn requirements(
+    key: &Spanned<String>,
+    value: Node<'_>,
+    all: &mut Vec<RequirementSource>,
+    sink: &mut Sink<'_>,
+) -> bool {
+    let wanted = "a value, a list of values, or a test such as `{not: VALUE}` or `{exists: true}`";
+    let by_name = key.value == "workload" || key.value == "network";
+    let Value::Mapping(tests) = value.value else {
+        let Some(values) = words(value, wanted, sink) else { return false };
+        all.push(RequirementSource { key: key.clone(), test: TestSource::In(values) });
+        return true;
+    };
+    if by_name {
+        let text = format!("`{}` takes a name or a list of names, no test", key.value);
+        sink.push(Finding::error(Code::BadSelector, value.span, text));
+        return false;
+    }
+    if tests.is_empty() {
+        let text = "an empty test does not say what is meant";
+        sink.push(Finding::error(Code::BadSelector, value.span, text).legal(["not", "exists"]));
+        return false;
+    }
+    let mut whole = true;
+    for (name, operand) in tests {
+        let test = match name.text() {
+            "not" => {
+                words(operand, "a value or a list of values", sink).map(|w| TestSource::Not(w, name.span))
+            }
+            "exists" => boolean(operand, sink).map(|on| TestSource::Exists(on.value, name.span)),
+            other => {
+                let text = format!("there is no test {}", quote(other));
+                sink.push(Finding::error(Code::BadSelector, name.span, text).legal(["not", "exists"]));
+                None
+            }
+        };
+        match test {
+            Some(test) => all.push(RequirementSource { key: key.clone(), test }),
+            None => whole = false,
+        }
+    }
+    whole
+}

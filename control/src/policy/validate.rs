@@ -1,0 +1,121 @@
+//! [`PolicySource`] to [`ValidPolicy`]: every fault of every file is reported before the policy is refused.
+
+mod addresses;
+mod built_in;
+mod inventory;
+mod labels;
+mod names;
+mod reach;
+mod rules;
+mod selectors;
+mod services;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(crate) use built_in::BUILT_IN;
+
+use super::diagnostics::{Code, Finding, Sink, Span};
+use super::source::PolicySource;
+use super::valid::{Mode, Origin, ServiceRange, ValidPolicy};
+
+/// The most workloads, and the most rules, of a policy.
+pub const OBJECTS_MAX: usize = 1_000_000;
+/// The most networks, and the most services.
+const GROUPS_MAX: usize = 100_000;
+/// The most entries under `enforcement`.
+const ENFORCEMENT_MAX: usize = 10_000;
+/// The most EtherTypes.
+const ETHER_TYPES_MAX: usize = 1_024;
+
+/// The actions of a rule, with what they mean.
+pub(crate) const ACTIONS: &[(&str, &str)] = &[
+    ("allow", "Lets the flow through, unless an `override-deny` matches."),
+    ("deny", "Stops the flow, unless an `allow` matches."),
+    ("override-deny", "Stops the flow whatever else is allowed."),
+];
+
+/// The modes of enforcement, with what they mean.
+pub(crate) const MODES: &[(&str, Mode, &str)] = &[
+    ("off", Mode::Off, "No rule is looked at; everything passes."),
+    ("observe", Mode::Observe, "Nothing is dropped; what would be is recorded as potentially blocked."),
+    ("selective", Mode::Selective, "Only denies stop a flow; what no rule matches passes."),
+    ("full", Mode::Full, "What no rule allows is dropped."),
+];
+
+/// What the checks share.
+struct Context<'a, 's> {
+    sink: &'s mut Sink<'a>,
+    /// The files' names, by number.
+    files: Vec<Arc<str>>,
+    /// Whether every file could be read whole; if not, a missing object is no fault of the one who refers to it.
+    whole: bool,
+}
+
+impl Context<'_, '_> {
+    fn origin(&self, span: Span) -> Origin {
+        let file = self.files.get(span.file as usize).cloned().unwrap_or_default();
+        Origin { file, line: span.line, column: span.column }
+    }
+
+    fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.sink.push(Finding::error(code, span, message));
+    }
+
+    /// Reports a list that is longer than it may be, at the first element too many.
+    fn at_most(&mut self, count: usize, max: usize, what: &str, extra: impl FnOnce() -> Option<Span>) {
+        if count > max {
+            let span = extra().unwrap_or_default();
+            self.error(Code::Limit, span, format!("{count} {what}, and at most {max} are allowed"));
+        }
+    }
+}
+
+/// What names stand for.
+#[derive(Default)]
+struct Known<'p> {
+    workloads: HashMap<&'p str, Span>,
+    networks: HashMap<&'p str, Span>,
+    services: HashMap<&'p str, (Span, Vec<ServiceRange>)>,
+}
+
+/// Checks `source` and resolves its names. What is returned is only fit for use if `sink` has no error afterwards.
+///
+/// `whole`: whether every file could be read whole.
+pub(crate) fn validate(
+    source: &PolicySource,
+    files: Vec<Arc<str>>,
+    whole: bool,
+    sink: &mut Sink<'_>,
+) -> ValidPolicy {
+    let mut context = Context { sink, files, whole };
+    limits(source, &mut context);
+    let mut known = Known::default();
+    let workloads = inventory::workloads(&source.workloads, &mut known, &mut context);
+    let networks = inventory::networks(&source.networks, &mut known, &mut context);
+    services::define(&source.services, &mut known, &mut context);
+    let mut reach = reach::Reach::new(&workloads, &networks);
+    let tiers = rules::tiers(source, &known, &mut reach, &mut context);
+    let enforcement = rules::enforcement(&source.enforcement, &known, &mut reach, &mut context);
+    let ether_types = built_in::ether_types(&source.ether_types, &mut context);
+    drop(reach);
+    ValidPolicy { workloads, networks, tiers, enforcement, ether_types }
+}
+
+fn limits(source: &PolicySource, context: &mut Context<'_, '_>) {
+    let PolicySource { workloads, networks, services, rules, enforcement, ether_types, .. } = source;
+    let objects = OBJECTS_MAX;
+    context.at_most(workloads.len(), objects, "workloads", || Some(workloads.get(objects)?.name.span));
+    context.at_most(rules.len(), objects, "rules", || Some(rules.get(objects)?.name.span));
+    context.at_most(networks.len(), GROUPS_MAX, "networks", || Some(networks.get(GROUPS_MAX)?.name.span));
+    context.at_most(services.len(), GROUPS_MAX, "services", || Some(services.get(GROUPS_MAX)?.name.span));
+    let entries = enforcement;
+    context.at_most(entries.len(), ENFORCEMENT_MAX, "enforcement entries", || {
+        Some(entries.get(ENFORCEMENT_MAX)?.span)
+    });
+    let types = &ether_types.0;
+    context.at_most(types.len(), ETHER_TYPES_MAX, "EtherTypes", || Some(types.get(ETHER_TYPES_MAX)?.span));
+}
