@@ -5,4 +5,4 @@
 
 mod stage;
 
-pub use stage::{Arrival, Stage};
+pub use stage::{Arrival, Outbox, Stage};
