@@ -66,7 +66,7 @@ pub fn veth(one: &End<'_>, other: &End<'_>) -> Result<(), LabError> {
     let line = format!("link add {} type veth peer {}", one.options(), other.options());
     ip::run(&line.split_whitespace().collect::<Vec<_>>())?;
     for end in [one, other] {
-        end.namespace.ip(&format!("link set {} up", end.name))?;
+        end.namespace.ip(&format!("link set dev {} up", end.name))?;
     }
     Ok(())
 }

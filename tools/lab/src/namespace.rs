@@ -102,8 +102,8 @@ impl Namespace {
     /// # Errors
     /// If `ip` refuses.
     pub fn bridge(&self, name: &str) -> Result<(), LabError> {
-        self.ip(&format!("link add {name} type bridge forward_delay 0 mcast_snooping 0"))?;
-        self.ip(&format!("link set {name} up")).map(drop)
+        self.ip(&format!("link add name {name} type bridge forward_delay 0 mcast_snooping 0"))?;
+        self.ip(&format!("link set dev {name} up")).map(drop)
     }
 
     /// Plugs `link` into `bridge`.
@@ -111,7 +111,7 @@ impl Namespace {
     /// # Errors
     /// If `ip` refuses.
     pub fn plug(&self, link: &str, bridge: &str) -> Result<(), LabError> {
-        self.ip(&format!("link set {link} master {bridge}")).map(drop)
+        self.ip(&format!("link set dev {link} master {bridge}")).map(drop)
     }
 
     /// Writes a setting of this namespace; `key` is its path under `/proc/sys`.

@@ -1,0 +1,193 @@
+//! The daemon of the demo: this very program, as users run it, in the namespace where the wires are.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::config::Folder;
+use super::error::DemoError;
+use super::http;
+use super::stage::{Drops, Enforcer};
+use super::topology::Network;
+
+/// How long the daemon may take from its start until it answers with its wires working.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+/// How long it may take to end when asked to.
+const END_WITHIN: Duration = Duration::from_secs(3);
+
+/// A policy that the daemon took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    /// Its epoch.
+    pub(crate) epoch: u32,
+}
+
+/// The daemon and its files. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Daemon<'a> {
+    network: &'a Network,
+    folder: &'a Folder,
+    child: Option<Child>,
+}
+
+impl<'a> Daemon<'a> {
+    /// Writes the policy, starts the daemon and waits until it answers.
+    pub(crate) fn launch(network: &'a Network, folder: &'a Folder, policy: &str) -> Result<Self, DemoError> {
+        let mut daemon = Self { network, folder, child: None };
+        daemon.write_policy(policy)?;
+        daemon.start()?;
+        Ok(daemon)
+    }
+
+    /// Replaces the file that the configuration names; the running daemon does not look at it.
+    pub(crate) fn write_policy(&self, text: &str) -> Result<(), DemoError> {
+        std::fs::write(self.folder.policy(), text).map_err(|error| DemoError::Io("write the policy", error))
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&mut self) -> Result<(), DemoError> {
+        let failed = |error| DemoError::Io("start the daemon", error);
+        let program = std::env::current_exe().map_err(failed)?;
+        let log = File::create(self.folder.log()).map_err(failed)?;
+        let mut command = self.network.wire.command(program.as_os_str());
+        command.arg("run").arg("--config").arg(self.folder.config());
+        command.stdout(log.try_clone().map_err(failed)?).stderr(log).stdin(Stdio::null());
+        self.child = Some(command.spawn().map_err(failed)?);
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), DemoError> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if self.status().is_ok() {
+                return Ok(());
+            }
+            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended || Instant::now() > deadline {
+                return Err(DemoError::Daemon(format!("the daemon did not start: {}", self.last_words())));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills it without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if it is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end, as `systemctl stop` would. `None` if it does not in time.
+    pub(crate) fn stop(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        let pid = Pid::from_raw(child.id().try_into().ok()?)?;
+        kill_process(pid, Signal::TERM).ok()?;
+        let deadline = Instant::now() + END_WITHIN;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = child.try_wait() {
+                self.child = None;
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// Puts a policy in force. The inner error is the daemon's refusal, in one line.
+    pub(crate) fn publish(&self, text: &str, message: &str) -> Result<Result<Published, String>, DemoError> {
+        let body = json!({ "files": [{ "name": "policy.yaml", "text": text }], "message": message });
+        let (status, answer) = self.request("POST", "/policy", Some(&body))?;
+        if status >= 400 {
+            return Ok(Err(one_line(&answer["error"])));
+        }
+        number(&answer, "epoch").map(|epoch| Ok(Published { epoch }))
+    }
+
+    /// The epoch of the policy in force.
+    pub(crate) fn epoch(&self) -> Result<u32, DemoError> {
+        number(&self.status()?["policy"], "epoch")
+    }
+
+    /// The hash of the policy in force.
+    pub(crate) fn policy_hash(&self) -> Result<String, DemoError> {
+        Ok(self.status()?["policy"]["policy_hash"].to_string())
+    }
+
+    /// What its log says about starting from the last good policy.
+    pub(crate) fn says_last_good(&self) -> Option<String> {
+        let log = std::fs::read_to_string(self.folder.log()).unwrap_or_default();
+        let words = "starting from the last good policy";
+        log.contains(words).then(|| words.to_owned())
+    }
+
+    fn status(&self) -> Result<Value, DemoError> {
+        self.get("/status")
+    }
+
+    fn get(&self, path: &str) -> Result<Value, DemoError> {
+        match self.request("GET", path, None)? {
+            (200, answer) => Ok(answer),
+            (status, answer) => {
+                Err(DemoError::Daemon(format!("the daemon answers {status} to {path}: {answer}")))
+            }
+        }
+    }
+
+    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), DemoError> {
+        http::request(&self.folder.socket(), method, path, body)
+            .map_err(|error| DemoError::Daemon(format!("the daemon does not answer {path}: {error}")))
+    }
+
+    /// The end of its log.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+}
+
+impl Enforcer for Daemon<'_> {
+    fn let_in_by(&self, source: IpAddr, destination: IpAddr, service: &str) -> Result<String, DemoError> {
+        let _ = (source, destination, service);
+        Ok(String::new())
+    }
+
+    fn dropped_by(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        service: &str,
+        before: &Drops,
+    ) -> Result<String, DemoError> {
+        let _ = (source, destination, service, before);
+        Ok(String::new())
+    }
+
+    fn drops(&self) -> Result<Drops, DemoError> {
+        Ok(Drops::new())
+    }
+}
+
+/// The first line of a refusal with something in it.
+fn one_line(error: &Value) -> String {
+    let message = error["message"].as_str().unwrap_or_default();
+    message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("refused").to_owned()
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn number(value: &Value, name: &str) -> Result<u32, DemoError> {
+    let found = value[name].as_u64().and_then(|number| number.try_into().ok());
+    found.ok_or_else(|| DemoError::Daemon(format!("the daemon's answer has no {name}: {value}")))
+}

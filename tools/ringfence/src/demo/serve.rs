@@ -1,0 +1,72 @@
+//! The lab left running, with traffic on it, for whoever wants to look around.
+
+use std::thread;
+use std::time::Duration;
+
+use super::config::Folder;
+use super::error::DemoError;
+use super::question::{Question, Service};
+use super::stage::Stage;
+use super::topology::{BATCH, CRM, DB, DEV, FRESH, Family, Host, STRANGER, WEB};
+use super::traffic::probe::{BRIEF, PATIENT};
+
+/// Between two rounds of questions.
+const PAUSE: Duration = Duration::from_millis(250);
+
+const ALLOWED: [(Host, Service); 6] = [
+    (WEB, Service::Postgres),
+    (WEB, Service::Telemetry),
+    (WEB, Service::Ping),
+    (CRM, Service::Postgres),
+    (CRM, Service::Telemetry),
+    (CRM, Service::Ping),
+];
+const DENIED: [(Host, Service); 4] = [
+    (BATCH, Service::Postgres),
+    (DEV, Service::Postgres),
+    (STRANGER, Service::Postgres),
+    (FRESH, Service::Telemetry),
+];
+
+/// Keeps traffic going until somebody interrupts.
+pub(crate) fn serve(stage: &Stage<'_>, folder: &Folder) -> Result<(), DemoError> {
+    let socket = folder.socket();
+    let (socket, policy) = (socket.display(), folder.policy());
+    let policy = policy.display();
+    stage.report.say(&format!(
+        "
+The lab stays up, with traffic on it, until ^C. In another terminal:
+
+  export RINGFENCE_SOCKET={socket}
+  ringfence status
+  ringfence flows
+  ringfence drops
+  ringfence explain batch db tcp/5432
+  cp {policy} mine.yaml    # change it, then:
+  ringfence policy publish mine.yaml
+  ip netns exec rf-demo-web ping 10.77.1.20"
+    ));
+    thread::scope(|scope| {
+        let allowed = scope.spawn(|| ask(stage, &ALLOWED, PATIENT));
+        let denied = scope.spawn(|| ask(stage, &DENIED, BRIEF));
+        for asking in [allowed, denied] {
+            asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(())
+    })
+}
+
+/// Answers do not matter here: whoever looks around may change the policy.
+fn ask(stage: &Stage<'_>, questions: &[(Host, Service)], within: Duration) -> Result<(), DemoError> {
+    loop {
+        for family in Family::BOTH {
+            for (host, service) in questions {
+                if stage.interrupt.is_set() {
+                    return Ok(());
+                }
+                Question::new(*host, DB, *service, family).ask(stage.network, within)?;
+            }
+        }
+        stage.interrupt.sleep(PAUSE);
+    }
+}
