@@ -211,6 +211,8 @@ drop_reasons! {
     IcmpNoFlow = "icmp_no_flow",
     /// The bucket of the flow table is full of flows that must not be evicted.
     FlowTableFull = "flow_table_full",
+    /// Another worker held the flow, or ended it, at that very moment.
+    FlowContended = "flow_contended",
     /// The transmit ring of the other port stayed full.
     TransmitFull = "transmit_full",
     /// The frame is larger than the other port can send.

@@ -1,1 +1,29 @@
 //! Flows: key, entry, table, TCP state, fragments, expiry.
+//!
+//! A packet's [`FlowKey`] finds its flow in the [`FlowTable`]; the [`FlowHandle`] says what was decided, under which
+//! epoch, and takes the packet into account. [`fragments`] lets later fragments, which have no ports, follow their
+//! first one. Nothing here knows policy: `pipeline` asks it and stamps the answer into the flow.
+
+mod entry;
+pub mod fragments;
+mod handle;
+mod hash;
+mod key;
+#[cfg(not(loom))]
+mod memory;
+#[cfg(loom)]
+#[path = "memory_loom.rs"]
+mod memory;
+mod state;
+mod sync;
+mod table;
+pub mod tcp;
+pub mod timeouts;
+mod view;
+
+pub use entry::Class;
+pub use handle::FlowHandle;
+pub use hash::{FlowHash, HashKey};
+pub use key::{FlowKey, Orientation};
+pub use table::{Evicted, FlowTable, Inserted, NewFlow};
+pub use view::{FlowView, SweepCursor};

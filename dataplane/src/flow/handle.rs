@@ -1,0 +1,233 @@
+//! One flow in the hands of one worker.
+
+use super::entry::{Class, Entry, NO_RULE, Rare, Set, Stamp};
+use super::key::{FlowKey, Orientation};
+use super::state::{self, State, is_past};
+use super::sync::Ordering::Relaxed;
+use super::table::{NewFlow, write};
+use super::tcp::{Phase, Step};
+use super::view::FlowView;
+use crate::clock::Now;
+use crate::headers::Tcp;
+use crate::verdict::{DropReason, Epoch, RuleId};
+
+/// A flow that was found, with its stamp as of then.
+///
+/// Nothing keeps the flow alive meanwhile. If another worker evicts it or reopens its ports, every method that
+/// writes says [`DropReason::FlowContended`] and changes nothing: the slot's new flow is never touched by mistake.
+#[derive(Clone, Copy)]
+pub struct FlowHandle<'t> {
+    set: &'t Set,
+    way: usize,
+    live: u32,
+    stamp: Stamp,
+    state: State,
+}
+
+impl core::fmt::Debug for FlowHandle<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FlowHandle").field("stamp", &self.stamp).field("state", &self.state).finish()
+    }
+}
+
+impl<'t> FlowHandle<'t> {
+    pub(super) const fn new(set: &'t Set, way: usize, live: u32, stamp: Stamp, state: State) -> Self {
+        Self { set, way, live, stamp, state }
+    }
+
+    pub(super) const fn slot(&self) -> (&'t Set, usize) {
+        (self.set, self.way)
+    }
+
+    fn entry(&self) -> &'t Entry {
+        &self.set.entries[self.way]
+    }
+
+    fn rare(&self) -> &'t Rare {
+        &self.set.rare[self.way]
+    }
+
+    pub(super) fn is_expired(&self, now: u32) -> bool {
+        is_past(self.set.deadlines[self.way].load(Relaxed), now)
+    }
+
+    /// The epoch under which the flow was decided last.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.stamp.epoch
+    }
+
+    /// The rule or default that allowed the flow, or that cut it.
+    #[must_use]
+    pub const fn rule(&self) -> RuleId {
+        self.stamp.rule
+    }
+
+    /// Whether both directions are dead until policy allows the flow again (TCP: until a new SYN).
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.stamp.cut
+    }
+
+    /// The end that opened the flow. Policy decides a stale flow in this direction, whatever packet found it stale.
+    #[must_use]
+    pub const fn initiator(&self) -> Orientation {
+        self.state.initiator()
+    }
+
+    /// The phase of a TCP flow when it was found.
+    #[must_use]
+    pub const fn phase(&self) -> Option<Phase> {
+        self.state.phase()
+    }
+
+    /// A newer policy still allows the flow. A cut flow lives again, except for TCP: its ends have lost segments
+    /// and may have given up, so it takes a new SYN (see [`FlowHandle::observe_tcp`]).
+    ///
+    /// An older epoch than the flow's own changes nothing: a worker that still reads the previous table must not
+    /// undo what the next one said.
+    ///
+    /// # Errors
+    /// See [`FlowHandle`].
+    pub fn restamp(
+        &mut self,
+        epoch: Epoch,
+        rule: RuleId,
+        potential: Option<RuleId>,
+    ) -> Result<(), DropReason> {
+        self.set_stamp(epoch, rule, potential, |stamp, state| stamp.cut && state.phase().is_some())
+    }
+
+    /// The policy no longer allows the flow: both directions die. The entry stays until its deadline, so that its
+    /// packets are known for what they are; no packet prolongs it.
+    ///
+    /// # Errors
+    /// See [`FlowHandle`].
+    pub fn cut(&mut self, epoch: Epoch, rule: RuleId) -> Result<(), DropReason> {
+        self.set_stamp(epoch, rule, None, |_, _| true)
+    }
+
+    fn set_stamp(
+        &mut self,
+        epoch: Epoch,
+        rule: RuleId,
+        potential: Option<RuleId>,
+        cut: impl FnOnce(Stamp, State) -> bool,
+    ) -> Result<(), DropReason> {
+        let entry = self.entry();
+        let _claim = entry.claim(self.live)?;
+        let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
+        let state = State::from_bits(entry.state.load(Relaxed));
+        self.state = state;
+        if stamp.epoch > epoch {
+            self.stamp = stamp;
+            return Ok(());
+        }
+        self.stamp = Stamp { epoch, rule, cut: cut(stamp, state) };
+        entry.stamp.store(self.stamp.to_bits(), Relaxed);
+        entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);
+        self.set.classes[self.way].store(state.class(self.stamp.cut) as u8, Relaxed);
+        Ok(())
+    }
+
+    /// Takes the next segment of a TCP flow: state, windows, deadline and counters in one step. `bytes` is the
+    /// frame's length.
+    ///
+    /// On a cut flow a SYN is answered with [`Step::Reopen`].
+    ///
+    /// # Errors
+    /// The reason to drop the segment, which is not counted then: what [`super::tcp::Connection::step`] says,
+    /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
+    pub fn observe_tcp(
+        &self,
+        direction: Orientation,
+        tcp: &Tcp,
+        bytes: u16,
+        now: Now,
+    ) -> Result<Step, DropReason> {
+        let (entry, rare) = (self.entry(), self.rare());
+        let _claim = entry.claim(self.live)?;
+        let Some(old) = state::load(entry, rare) else { return Err(DropReason::TcpState) };
+        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
+            return if super::tcp::is_opening(tcp) { Ok(Step::Reopen) } else { Err(DropReason::Revoked) };
+        }
+        let mut new = old;
+        let step = new.step(direction, tcp)?;
+        if step != Step::Reopen {
+            state::store(entry, rare, Some(&old), &new);
+            self.count(direction, bytes);
+        }
+        if step == Step::Pass {
+            let state = State::from_bits(entry.state.load(Relaxed));
+            let deadline = now.as_millis32().wrapping_add(new.phase.timeout_millis());
+            self.set.refresh(self.way, deadline, state.class(false));
+        }
+        Ok(step)
+    }
+
+    /// Takes the next packet of a flow that is not TCP: deadline and counters.
+    ///
+    /// # Errors
+    /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
+    pub fn observe(&self, direction: Orientation, bytes: u16, now: Now) -> Result<(), DropReason> {
+        let entry = self.entry();
+        let _claim = entry.claim(self.live)?;
+        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
+            return Err(DropReason::Revoked);
+        }
+        let mut state = State::from_bits(entry.state.load(Relaxed));
+        if direction != state.initiator() && !state.replied() {
+            state = state.with_reply();
+            entry.state.store(state.to_bits(), Relaxed);
+        }
+        self.count(direction, bytes);
+        let timeout = state.timeout(FlowKey::protocol_of(entry.key[4].load(Relaxed)));
+        self.set.refresh(self.way, now.as_millis32().wrapping_add(timeout), state.class(false));
+        Ok(())
+    }
+
+    /// Counts a packet that belongs to the flow without saying that it lives: an ICMP error about it, or a later
+    /// fragment.
+    ///
+    /// # Errors
+    /// See [`FlowHandle`].
+    pub fn account(&self, direction: Orientation, bytes: u16) -> Result<(), DropReason> {
+        let _claim = self.entry().claim(self.live)?;
+        self.count(direction, bytes);
+        Ok(())
+    }
+
+    /// Begins a new connection in the slot of one that is over or cut, after policy allowed it; returns what the
+    /// old one was. `self` stands for the new one afterwards.
+    ///
+    /// # Errors
+    /// See [`FlowHandle`]; also when another worker reopened it first.
+    pub fn reopen(&mut self, key: &FlowKey, new: &NewFlow, now: Now) -> Result<FlowView, DropReason> {
+        let entry = self.entry();
+        let control = entry.control();
+        let view = FlowView::read(self.set, self.way).ok_or(DropReason::FlowContended)?;
+        if super::entry::generation(control) != self.live {
+            return Err(DropReason::FlowContended);
+        }
+        let mut claim = entry.take(control).ok_or(DropReason::FlowContended)?;
+        write(self.set, self.way, key, &key.words(), new, now.as_millis32());
+        self.live = claim.publish();
+        self.stamp = new.stamp();
+        self.state = new.state();
+        Ok(view)
+    }
+
+    /// How readily the flow would be evicted at `now`.
+    #[must_use]
+    pub fn class(&self, now: Now) -> Class {
+        self.set.class(self.way, now.as_millis32())
+    }
+
+    fn count(&self, direction: Orientation, bytes: u16) {
+        let entry = self.entry();
+        for (counter, by) in [(&entry.packets, 1), (&entry.bytes, u64::from(bytes))] {
+            let counter = &counter[direction.index()];
+            counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The memory of the flow table: one `memfd`, so that a successor process can take the flows over.
+//!
+//! The only file here with `unsafe`: it turns the mapping into a slice of [`Set`]s.
+#![allow(unsafe_code, reason = "owns the mapping that the flow table is a view of")]
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+
+use super::entry::Set;
+
+/// The first page of the file: what a successor must know to read the rest.
+const PAGE: usize = 4096;
+/// Names the layout; changes with [`Set`].
+const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x01");
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// The mapping. Unmapped when dropped; the file lives on while anybody holds its descriptor.
+#[derive(Debug)]
+pub(super) struct Memory {
+    base: NonNull<c_void>,
+    sets: usize,
+    file: File,
+}
+
+// SAFETY: the mapping is reached only as `&[Set]`, and a `Set` is made of atomics, so any number of threads may
+// share it; it is unmapped by whichever thread drops the last owner, which munmap(2) allows.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// New memory, all sets vacant. `secret` is kept in the file's first page for a successor.
+    ///
+    /// # Errors
+    /// What `memfd_create(2)`, `ftruncate(2)`, `fcntl(F_ADD_SEALS)` or `mmap(2)` say.
+    pub(super) fn create(sets: usize, secret: [u64; 2]) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(memfd_create("ringfence-flows", flags)?);
+        ftruncate(&file, bytes(sets)? as u64)?;
+        fcntl_add_seals(&file, SEALS)?;
+        for (at, word) in [MAGIC, sets as u64, secret[0], secret[1]].into_iter().enumerate() {
+            file.write_all_at(&word.to_le_bytes(), at as u64 * 8)?;
+        }
+        Self::map(sets, file)
+    }
+
+    /// The memory of a predecessor, and its secret.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if the file is no flow table of this layout, or could still change its size.
+    pub(super) fn adopt(file: OwnedFd) -> io::Result<(Self, [u64; 2])> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        let file = File::from(file);
+        if !fcntl_get_seals(&file)?.contains(SEALS) {
+            return Err(invalid("the flow table's file is not sealed against resizing"));
+        }
+        let mut words = [0u64; 4];
+        for (at, word) in words.iter_mut().enumerate() {
+            let mut raw = [0; 8];
+            file.read_exact_at(&mut raw, at as u64 * 8)?;
+            *word = u64::from_le_bytes(raw);
+        }
+        let sets = usize::try_from(words[1]).map_err(|_| invalid("the flow table is too large"))?;
+        if words[0] != MAGIC || !sets.is_power_of_two() || file.metadata()?.len() != bytes(sets)? as u64 {
+            return Err(invalid("the file is no flow table of this version"));
+        }
+        Ok((Self::map(sets, file)?, [words[2], words[3]]))
+    }
+
+    fn map(sets: usize, file: File) -> io::Result<Self> {
+        let len = bytes(sets)?;
+        // SAFETY: with a null hint the kernel chooses a range that overlaps nothing of ours.
+        let base = unsafe {
+            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)
+        }?;
+        // SAFETY: `base` and `len` are the mapping just made; the advice changes page sizes, not contents. It may
+        // be refused (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`), which costs speed only.
+        let _ = unsafe { madvise(base, len, Advice::LinuxHugepage) };
+        let base = NonNull::new(base).ok_or_else(|| io::Error::other("mmap returned null"))?;
+        Ok(Self { base, sets, file })
+    }
+
+    /// All sets.
+    pub(super) fn sets(&self) -> &[Set] {
+        // SAFETY: the mapping is longer than PAGE, see below.
+        let first = unsafe { self.base.byte_add(PAGE) }.cast::<Set>();
+        // SAFETY: the mapping is `PAGE + sets * size_of::<Set>()` bytes long and lives as long as `self`. It cannot
+        // shrink under us: the file is sealed (SEALS is checked on adoption too), so no access can fault. The
+        // kernel aligns it to a page and PAGE is a multiple of 64, so every `Set` is aligned. A `Set` holds only
+        // atomics and padding: any bytes are a valid one, and writers elsewhere, even in another process, write
+        // through the same atomics.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.sets) }
+    }
+
+    /// The file, to hand to a successor.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Ok(len) = bytes(self.sets) {
+            // SAFETY: exactly the mapping of `map`; slices of it borrow `self` and are gone.
+            let _ = unsafe { munmap(self.base.as_ptr(), len) };
+        }
+    }
+}
+
+fn bytes(sets: usize) -> io::Result<usize> {
+    let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow table is too large");
+    sets.checked_mul(size_of::<Set>()).and_then(|len| len.checked_add(PAGE)).ok_or_else(too_large)
+}
+
+/// Starts fetching the cache line at `place`, which may be changed by others meanwhile. Only a hint.
+#[inline(always)]
+pub(super) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: PREFETCHT0 never faults and changes no architectural state, and SSE is part of x86-64.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(ptr::from_ref(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}

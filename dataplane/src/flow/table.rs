@@ -1,0 +1,328 @@
+//! The flow table: fixed size, set-associative, shared by all workers.
+//!
+//! A key has two sets that it may be in, taken from independent bits of its hash, so that a table filled to nine
+//! tenths still places nearly every flow; a lookup never reads more than two header lines and, for a hit, one
+//! entry. Lookups take no claim. An insert claims the key's first set, which makes "is it there? then put it
+//! there" one step even when two workers see the first packets of both directions at once.
+//!
+//! Why one layout for both families: with exact window tracking (32 bytes), counters per direction (32), stamp,
+//! control and state (24), an IPv4 entry needs 96 bytes, so it would not fit one cache line either way, and two
+//! kinds of sets would cost every lookup a branch on the family.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::entry::{Class, Entry, NO_RULE, Set, Stamp, Unavailable, WAYS};
+use super::handle::FlowHandle;
+use super::hash::{FlowHash, HashKey};
+use super::key::{FlowKey, Orientation};
+use super::memory::{Memory, prefetch};
+use super::state::{self, State};
+use super::sync::{CLAIM_TRIES, Ordering, pause};
+use super::tcp::Connection;
+use super::view::FlowView;
+use crate::clock::Now;
+use crate::verdict::{DropReason, Epoch, RuleId};
+
+/// The live flows of all wires.
+#[derive(Debug)]
+pub struct FlowTable {
+    memory: Memory,
+    secret: HashKey,
+}
+
+/// A flow as its first packet and the policy describe it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow {
+    /// Who opened it: replies come from the other end.
+    pub initiator: Orientation,
+    /// For TCP what [`Connection::open`] made of the first segment.
+    pub connection: Option<Connection>,
+    /// The policy that allowed it.
+    pub epoch: Epoch,
+    /// The rule or default that allowed it; ids from 2^31 on do not fit.
+    pub rule: RuleId,
+    /// The rule or default that a gate in mode `observe` would have denied it with.
+    pub potential: Option<RuleId>,
+    /// Bytes of the first frame, counted in the initiator's direction.
+    pub bytes: u16,
+}
+
+/// What [`FlowTable::insert`] did.
+#[derive(Debug)]
+pub struct Inserted<'t> {
+    /// The flow.
+    pub handle: FlowHandle<'t>,
+    /// Whether it is new. Otherwise another worker inserted it first: nothing was changed, the packet is not
+    /// counted, and it must be treated as a hit.
+    pub fresh: bool,
+    /// The flow that made room.
+    pub evicted: Option<Evicted>,
+}
+
+/// A flow that made room for another.
+#[derive(Clone, Copy, Debug)]
+pub struct Evicted {
+    /// Why it was the one to go; never [`Class::Assured`].
+    pub class: Class,
+    /// What it was, for its record.
+    pub view: FlowView,
+}
+
+impl FlowTable {
+    /// The least and most flows a table can be asked to hold.
+    pub const CAPACITY: core::ops::RangeInclusive<usize> = 2 * WAYS..=WAYS << 24;
+
+    /// A table for `capacity` flows, rounded up to a power of two, with a random secret. Takes 152 bytes per flow
+    /// at once and never more.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if `capacity` is outside [`FlowTable::CAPACITY`]; otherwise what the kernel
+    /// says to the memory or the random bytes.
+    pub fn new(capacity: usize) -> io::Result<Self> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
+        let bits = u128::from_le_bytes(secret);
+        #[expect(clippy::cast_possible_truncation, reason = "each half is taken on purpose")]
+        let words = [bits as u64, (bits >> 64) as u64];
+        Self::with_key(capacity, HashKey(words))
+    }
+
+    /// The same with a given secret, for replays that must be repeatable. Never on a live wire.
+    ///
+    /// # Errors
+    /// As [`FlowTable::new`].
+    pub fn with_key(capacity: usize, secret: HashKey) -> io::Result<Self> {
+        if !Self::CAPACITY.contains(&capacity) {
+            let what = format!(
+                "a flow table holds {} to {} flows, not {capacity}",
+                Self::CAPACITY.start(),
+                Self::CAPACITY.end()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        let sets = capacity.div_ceil(WAYS).next_power_of_two();
+        Ok(Self { memory: Memory::create(sets, secret.0)?, secret })
+    }
+
+    /// Takes over the flows of a predecessor from its [`FlowTable::file`]. The predecessor must not run any more.
+    /// Flows that it was writing when it died are given up.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if the file is no flow table of this version.
+    pub fn adopt(file: OwnedFd) -> io::Result<Self> {
+        let (memory, secret) = Memory::adopt(file)?;
+        for set in memory.sets() {
+            set.claim.store(0, Ordering::Relaxed);
+            for way in Set::ways() {
+                let abandoned = set.entries[way].abandon_claim();
+                if abandoned || Entry::occupied(set.entries[way].control()) == Some(false) {
+                    set.tags[way].store(0, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(Self { memory, secret: HashKey(secret) })
+    }
+
+    /// The file behind the table, to hand to a successor process.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.memory.file()
+    }
+
+    /// How many flows fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.memory.sets().len() * WAYS
+    }
+
+    pub(super) fn sets(&self) -> &[Set] {
+        self.memory.sets()
+    }
+
+    /// Hashes a key: once per packet, before [`FlowTable::prefetch`] and [`FlowTable::find`].
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> FlowHash {
+        self.secret.hash(key)
+    }
+
+    /// Starts fetching the header lines a lookup will read. Call it for a whole batch before the first lookup.
+    pub fn prefetch(&self, hash: FlowHash) {
+        for set in self.candidates(hash) {
+            prefetch(set);
+        }
+    }
+
+    /// Starts fetching the entry that a lookup will most likely compare. Reads the header lines, so call it for
+    /// the whole batch after [`FlowTable::prefetch`] has been.
+    pub fn prefetch_entry(&self, hash: FlowHash) {
+        let tag = tag(hash);
+        for set in self.candidates(hash) {
+            if let Some(way) = set.way_tagged(tag) {
+                prefetch(&set.entries[way]);
+                prefetch(&set.entries[way].peers);
+                return;
+            }
+        }
+    }
+
+    /// The live flow of `key`. A flow whose deadline has passed is not found, swept or not.
+    #[must_use]
+    pub fn find(&self, key: &FlowKey, hash: FlowHash, now: Now) -> Option<FlowHandle<'_>> {
+        let words = key.words();
+        let found = self.candidates(hash).into_iter().find_map(|set| set.find(&words, tag(hash)));
+        found.filter(|found| !found.is_expired(now.as_millis32()))
+    }
+
+    /// Puts a flow into the table, making room if needed: an expired flow first, then by [`Class`], within a class
+    /// the one that would expire first.
+    ///
+    /// # Errors
+    /// [`DropReason::FlowTableFull`] if all slots hold flows that must not be evicted;
+    /// [`DropReason::FlowContended`] if another worker kept the slots busy. Nothing has changed then.
+    pub fn insert(
+        &self,
+        key: &FlowKey,
+        hash: FlowHash,
+        new: &NewFlow,
+        now: Now,
+    ) -> Result<Inserted<'_>, DropReason> {
+        let words = key.words();
+        let sets = self.candidates(hash);
+        let _first_set = claim_set(sets[0])?;
+        // A slot can change under us only by another worker's progress elsewhere, so a few rounds are plenty.
+        for _ in 0..2 * WAYS {
+            let (set, way) = match sets.into_iter().find_map(|set| set.find(&words, tag(hash))) {
+                Some(expired) if expired.is_expired(now.as_millis32()) => expired.slot(),
+                Some(handle) => return Ok(Inserted { handle, fresh: false, evicted: None }),
+                None => choose(sets, now.as_millis32())?,
+            };
+            let entry = &set.entries[way];
+            let control = entry.control();
+            let view = match Entry::occupied(control) {
+                None => continue,
+                Some(false) => None,
+                Some(true) => FlowView::read(set, way),
+            };
+            let class = set.class(way, now.as_millis32());
+            if (view.is_some() && class == Class::Assured)
+                || (view.is_none() && set.tags[way].load(Ordering::Relaxed) != 0)
+            {
+                continue;
+            }
+            let Some(mut claim) = entry.take(control) else { continue };
+            write(set, way, key, &words, new, now.as_millis32());
+            set.tags[way].store(tag(hash), Ordering::Relaxed);
+            let live = claim.publish();
+            drop(claim);
+            let handle = FlowHandle::new(set, way, live, new.stamp(), new.state());
+            return Ok(Inserted { handle, fresh: true, evicted: view.map(|view| Evicted { class, view }) });
+        }
+        Err(DropReason::FlowContended)
+    }
+
+    /// The two sets that a key may be in, the preferred one first.
+    fn candidates(&self, hash: FlowHash) -> [&Set; 2] {
+        let sets = self.memory.sets();
+        let mask = sets.len() - 1;
+        #[expect(clippy::cast_possible_truncation, reason = "masked to at most 24 bits")]
+        let (first, other) = (hash.0 as usize & mask, (hash.0 >> 24) as usize & mask);
+        let second = if first == other { first ^ 1 } else { other };
+        [&sets[first], &sets[second & mask]]
+    }
+}
+
+/// 16 bits of the hash that no set index uses; never 0, which means vacant.
+const fn tag(hash: FlowHash) -> u16 {
+    let tag = (hash.0 >> 48) as u16;
+    if tag == 0 { 1 } else { tag }
+}
+
+impl Set {
+    fn way_tagged(&self, tag: u16) -> Option<usize> {
+        Self::ways().find(|&way| self.tags[way].load(Ordering::Relaxed) == tag)
+    }
+
+    fn find(&self, words: &[u64; 5], tag: u16) -> Option<FlowHandle<'_>> {
+        Self::ways().filter(|&way| self.tags[way].load(Ordering::Relaxed) == tag).find_map(|way| {
+            let read =
+                |entry: &Entry| (entry.stamp.load(Ordering::Relaxed), entry.state.load(Ordering::Relaxed));
+            let (live, (stamp, state)) = self.entries[way].holds(words, read)?;
+            Some(FlowHandle::new(self, way, live, Stamp::from_bits(stamp), State::from_bits(state)))
+        })
+    }
+}
+
+/// The claim of a set, until dropped.
+struct SetClaim<'t>(&'t Set);
+
+impl Drop for SetClaim<'_> {
+    fn drop(&mut self) {
+        self.0.claim.store(0, Ordering::Release);
+    }
+}
+
+fn claim_set(set: &Set) -> Result<SetClaim<'_>, Unavailable> {
+    for _ in 0..CLAIM_TRIES {
+        if set.claim.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return Ok(SetClaim(set));
+        }
+        pause();
+    }
+    Err(Unavailable::Busy)
+}
+
+/// The slot to use: a vacant one in the emptier set, the first set unless the other has two more, or the flow that
+/// would be missed least.
+fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
+    let [first, second] = sets.map(Set::occupied);
+    let order = if first <= second + 1 { sets } else { [sets[1], sets[0]] };
+    if let Some(vacant) = order.into_iter().find_map(|set| set.way_tagged(0).map(|way| (set, way))) {
+        return Ok(vacant);
+    }
+    let slots = sets.into_iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
+    let rank = |&(set, way): &(&Set, usize)| {
+        let left = set.deadlines[way].load(Ordering::Relaxed).wrapping_sub(now);
+        (set.class(way, now), left)
+    };
+    slots
+        .filter(|&(set, way)| set.class(way, now) != Class::Assured)
+        .min_by_key(rank)
+        .ok_or(DropReason::FlowTableFull)
+}
+
+impl NewFlow {
+    pub(super) const fn stamp(&self) -> Stamp {
+        Stamp { epoch: self.epoch, rule: self.rule, cut: false }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.connection {
+            None => State::datagram(self.initiator),
+            Some(connection) => State::opened(&connection),
+        }
+    }
+}
+
+/// Fills a slot, for the holder of its claim.
+pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new: &NewFlow, now: u32) {
+    let (entry, rare) = (&set.entries[way], &set.rare[way]);
+    for (own, word) in entry.key.iter().zip(words) {
+        own.store(*word, Ordering::Relaxed);
+    }
+    entry.stamp.store(new.stamp().to_bits(), Ordering::Relaxed);
+    entry.potential.store(new.potential.map_or(NO_RULE, |rule| rule.0), Ordering::Relaxed);
+    match &new.connection {
+        Some(connection) => state::store(entry, rare, None, connection),
+        None => entry.state.store(new.state().to_bits(), Ordering::Relaxed),
+    }
+    for direction in [Orientation::FromFirst, Orientation::FromSecond] {
+        let own = direction == new.initiator;
+        entry.packets[direction.index()].store(u64::from(own), Ordering::Relaxed);
+        entry.bytes[direction.index()].store(if own { u64::from(new.bytes) } else { 0 }, Ordering::Relaxed);
+    }
+    rare.opened.store(now, Ordering::Relaxed);
+    let state = new.state();
+    set.deadlines[way].store(now.wrapping_add(state.timeout(key.protocol)), Ordering::Relaxed);
+    set.classes[way].store(state.class(false) as u8, Ordering::Relaxed);
+}

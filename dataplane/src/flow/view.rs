@@ -1,0 +1,144 @@
+//! Reading and ending flows in bulk: snapshots for the control thread, expiry for the workers.
+
+use super::entry::{Class, NO_RULE, Set, Stamp};
+use super::key::{FlowKey, Orientation};
+use super::state::{State, is_past};
+use super::sync::Ordering::Relaxed;
+use super::table::FlowTable;
+use super::tcp::Phase;
+use crate::clock::Now;
+use crate::verdict::{Epoch, RuleId};
+
+/// A copy of one flow, all of one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowView {
+    /// Which flow.
+    pub key: FlowKey,
+    /// Tells apart flows that had the same key one after the other, as long as the table lives.
+    pub generation: u32,
+    /// Who opened it.
+    pub initiator: Orientation,
+    /// The policy that decided it last.
+    pub epoch: Epoch,
+    /// The rule or default that allowed it, or that cut it.
+    pub rule: RuleId,
+    /// The rule or default that would deny it if its endpoint were enforced.
+    pub potential: Option<RuleId>,
+    /// Both directions are dead.
+    pub cut: bool,
+    /// The other end has answered.
+    pub replied: bool,
+    /// For TCP.
+    pub phase: Option<Phase>,
+    /// Frames per direction, by [`Orientation::index`].
+    pub packets: [u64; 2],
+    /// Bytes of frames per direction.
+    pub bytes: [u64; 2],
+    /// When it was opened: [`Now::as_millis32`].
+    pub opened: u32,
+    /// When it expires unless a packet comes: [`Now::as_millis32`].
+    pub deadline: u32,
+}
+
+impl FlowView {
+    /// The flow in a slot, or `None` if it is vacant or kept busy.
+    pub(super) fn read(set: &Set, way: usize) -> Option<Self> {
+        let read = |entry: &super::entry::Entry| {
+            let words = core::array::from_fn(|at| entry.key[at].load(Relaxed));
+            let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
+            let state = State::from_bits(entry.state.load(Relaxed));
+            let potential = entry.potential.load(Relaxed);
+            Self {
+                key: FlowKey::from_words(words),
+                generation: 0,
+                initiator: state.initiator(),
+                epoch: stamp.epoch,
+                rule: stamp.rule,
+                potential: (potential != NO_RULE).then_some(RuleId(potential)),
+                cut: stamp.cut,
+                replied: state.replied(),
+                phase: state.phase(),
+                packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),
+                bytes: core::array::from_fn(|at| entry.bytes[at].load(Relaxed)),
+                opened: set.rare[way].opened.load(Relaxed),
+                deadline: set.deadlines[way].load(Relaxed),
+            }
+        };
+        let (generation, view) = set.entries[way].snapshot(read).ok()??;
+        Some(Self { generation, ..view })
+    }
+}
+
+/// Where a worker's expiry stands. The workers divide the sets between them.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepCursor {
+    next: usize,
+    first: usize,
+    stride: usize,
+}
+
+impl SweepCursor {
+    /// The share of worker `worker` of `workers`.
+    #[must_use]
+    pub fn new(worker: usize, workers: usize) -> Self {
+        Self { next: worker, first: worker, stride: workers.max(1) }
+    }
+}
+
+impl FlowTable {
+    /// Ends the expired flows of the next `sets` sets of this worker's share and hands each to `ended`; returns
+    /// how many. One header line is read per set. A flow that another worker is writing is left for the next round.
+    pub fn sweep(
+        &self,
+        cursor: &mut SweepCursor,
+        now: Now,
+        sets: usize,
+        mut ended: impl FnMut(FlowView),
+    ) -> usize {
+        let mut count = 0;
+        for _ in 0..sets {
+            if cursor.next >= self.sets().len() {
+                cursor.next = cursor.first;
+            }
+            let Some(set) = self.sets().get(cursor.next) else { break };
+            cursor.next += cursor.stride;
+            for way in Set::ways() {
+                if let Some(view) = set.expire(way, now.as_millis32()) {
+                    count += 1;
+                    ended(view);
+                }
+            }
+        }
+        count
+    }
+
+    /// Copies of all live flows, one slot after the other, without stopping anybody: flows that come or go
+    /// meanwhile may or may not be among them. Lazy; the whole walk reads each set once.
+    pub fn views(&self, now: Now) -> impl Iterator<Item = FlowView> + '_ {
+        let now = now.as_millis32();
+        let slots = self.sets().iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
+        slots
+            .filter(move |(set, way)| {
+                set.tags[*way].load(Relaxed) != 0 && set.class(*way, now) != Class::Expired
+            })
+            .filter_map(|(set, way)| FlowView::read(set, way))
+    }
+}
+
+impl Set {
+    fn expire(&self, way: usize, now: u32) -> Option<FlowView> {
+        if self.tags[way].load(Relaxed) == 0 || !is_past(self.deadlines[way].load(Relaxed), now) {
+            return None;
+        }
+        let control = self.entries[way].control();
+        let view = Self::view_expired(self, way, now)?;
+        let _vacated = self.entries[way].take(control)?;
+        self.tags[way].store(0, Relaxed);
+        Some(view)
+    }
+
+    /// The flow of a slot if it is expired in the same instant it is copied.
+    fn view_expired(&self, way: usize, now: u32) -> Option<FlowView> {
+        FlowView::read(self, way).filter(|view| is_past(view.deadline, now))
+    }
+}
