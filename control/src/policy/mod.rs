@@ -11,10 +11,14 @@ mod validate;
 mod hash;
 mod shown;
 pub mod compile;
+pub mod explain;
+pub mod matrix;
 
 pub use compile::{CompileError, CompileOptions, Compiled, Limits, RuleInfo, compile};
 pub use diagnostics::{Diagnostic, Diagnostics};
+pub use explain::{ExplainError, Explanation, explain};
 pub use hash::hash;
 pub use load::{FILE_BYTES_MAX, FILES_MAX, LOAD_BYTES_MAX, Loaded, SourceFile, load, load_texts};
+pub use matrix::{Matrix, matrix};
 pub use source::{PolicySource, json_schema};
 pub use validate::OBJECTS_MAX;

@@ -17,6 +17,12 @@ impl ServiceKey {
         Self((protocol as u32) << 16 | low as u32)
     }
 
+    /// From the number that [`ServiceKey::value`] gives; `None` above [`ServiceKey::MAX`].
+    #[must_use]
+    pub const fn from_value(value: u32) -> Option<Self> {
+        if value <= Self::MAX { Some(Self(value)) } else { None }
+    }
+
     /// Of a packet that opens a flow. A later fragment has no port: it counts as port 0, so callers judge it by its
     /// datagram's first fragment instead.
     #[must_use]
@@ -69,6 +75,8 @@ mod tests {
             let key = ServiceKey::of(protocol, &transport);
             assert_eq!(key.value(), expected, "{name}");
             assert_eq!(ServiceKey::new(key.protocol(), key.low()), key, "{name}");
+            assert_eq!(ServiceKey::from_value(expected), Some(key), "{name}");
         }
+        assert_eq!(ServiceKey::from_value(ServiceKey::MAX + 1), None);
     }
 }

@@ -4,7 +4,7 @@ use conformance::estate::{self, Probe, Size};
 use conformance::oracle::{self, Answer};
 use conformance::random::Random;
 use control::policy::valid::{ValidPolicy, Workload};
-use control::policy::{CompileOptions, Compiled, compile};
+use control::policy::{CompileOptions, Compiled, compile, explain, matrix};
 use dataplane::address::Address;
 use dataplane::policy::ServiceKey;
 use dataplane::verdict::Verdict;
@@ -13,7 +13,7 @@ use dataplane::verdict::Verdict;
 fn table_answer(compiled: &Compiled, (source, destination, service): Probe) -> Answer {
     let table = &compiled.table;
     let [source, destination] = [source, destination].map(|address| table.resolve(Address::from(address)));
-    let key = ServiceKey::new(u8::try_from(service >> 16).unwrap(), u16::try_from(service & 0xffff).unwrap());
+    let key = ServiceKey::from_value(service).expect("probes stay inside the service space");
     let decision = table.decide(source, destination, key);
     Answer {
         allowed: decision.verdict == Verdict::Allow,
@@ -24,7 +24,7 @@ fn table_answer(compiled: &Compiled, (source, destination, service): Probe) -> A
 }
 
 fn compiled(policy: &ValidPolicy) -> Compiled {
-    compile(policy, &CompileOptions::default()).unwrap()
+    compile(policy, &CompileOptions::default()).expect("a generated policy compiles")
 }
 
 /// The probes on which table and oracle differ.
@@ -93,4 +93,60 @@ fn labels_that_the_policy_does_not_mention_change_nothing() {
     };
     tagged.workloads.iter_mut().for_each(mark);
     assert_eq!(compiled(&tagged).stats, compiled(&policy).stats);
+}
+
+/// A policy large enough that some peer lists are wide; the oracle is slow, so few flows are asked.
+#[test]
+fn table_agrees_with_oracle_where_rules_are_wide() {
+    for seed in 5000..5004 {
+        let mut random = Random::new(seed);
+        let policy = estate::generate(&mut random, Size { workloads: 400, networks: 30, rules: 200 });
+        let compiled = compiled(&policy);
+        assert!(compiled.stats.classes > 64, "{:?}", compiled.stats);
+        let probes: Vec<Probe> = (0..200).map(|_| estate::probe(&mut random, &policy)).collect();
+        let differ = differences(&policy, &compiled, &probes);
+        assert!(differ.is_empty(), "seed {seed}: {} differ, first {}", differ.len(), differ[0]);
+    }
+}
+
+#[test]
+fn explain_and_matrix_agree_with_oracle() {
+    for seed in 2000..2030 {
+        let mut random = Random::new(seed);
+        let policy = estate::generate(&mut random, Size { workloads: 12, networks: 6, rules: 25 });
+        let compiled = compiled(&policy);
+        for _ in 0..60 {
+            let (source, destination, service) = estate::probe(&mut random, &policy);
+            if source.is_ipv4() != destination.is_ipv4() {
+                continue;
+            }
+            let key = ServiceKey::from_value(service).unwrap();
+            let told =
+                explain(&policy, &compiled, &source.to_string(), &destination.to_string(), key).unwrap();
+            let oracle = oracle::decide(&policy, source, destination, service);
+            let told = Answer {
+                allowed: told.verdict == "allow",
+                gate: told.gate,
+                rule: told.rule,
+                potential: told.potential,
+            };
+            assert_eq!(told, oracle, "seed {seed}: {source} {destination} {service:#x}");
+        }
+        let matrix = matrix(&policy, &compiled, ServiceKey::new(6, 443));
+        for pair in matrix.pairs().filter(|pair| pair.verdict != "none") {
+            let addresses = |name: &str| {
+                let workload = policy.workloads.iter().find(|workload| workload.name == name).unwrap();
+                let first = |v4: bool| workload.addresses.iter().copied().find(|a| a.is_ipv4() == v4);
+                [first(true), first(false)]
+            };
+            let common = addresses(pair.source).into_iter().zip(addresses(pair.destination));
+            let (source, destination) = common.into_iter().find_map(|(s, d)| Some((s?, d?))).unwrap();
+            let oracle = oracle::decide(&policy, source, destination, 6 << 16 | 443);
+            assert_eq!(
+                (pair.verdict == "allow", pair.rule),
+                (oracle.allowed, Some(&*oracle.rule)),
+                "{pair:?}"
+            );
+        }
+    }
 }
