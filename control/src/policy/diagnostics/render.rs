@@ -53,7 +53,7 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
     group
 }
 
-/// One place: its name and position, then its text if there is any.
+/// One place: its name and position, and its text if there is any.
 fn place<'a>(
     file: &'a str,
     line: u32,
@@ -61,16 +61,14 @@ fn place<'a>(
     snippet: Option<&'a SourceSnippet>,
     label: Option<&'a str>,
 ) -> Vec<Element<'a>> {
-    let mut origin = Origin::path(file);
-    if line > 0 {
-        origin = origin.line(line as usize).char_column(column as usize);
+    let Some(snippet) = snippet else { return vec![Origin::path(file).into()] };
+    let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
+    let annotation = kind.span(snippet.start..snippet.end).label(label);
+    let shown = Snippet::source(&snippet.text).line_start(line as usize).annotation(annotation);
+    let from_the_start = snippet.text[..snippet.start].chars().count() + 1 == column as usize;
+    if from_the_start {
+        return vec![shown.path(file).into()];
     }
-    let mut elements = vec![origin.into()];
-    if let Some(snippet) = snippet {
-        let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
-        let annotation = kind.span(snippet.start..snippet.end).label(label);
-        // The path is given above: a cut line would make the renderer's own column wrong.
-        elements.push(Snippet::source(&snippet.text).line_start(line as usize).annotation(annotation).into());
-    }
-    elements
+    // In a line that was cut the renderer cannot know the column.
+    vec![Origin::path(file).line(line as usize).char_column(column as usize).into(), shown.into()]
 }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 
@@ -131,6 +131,9 @@ impl<'a> Tree<'a> {
 
     fn syntax(&self, error: &ScanError) -> Finding {
         let span = self.span(*error.marker(), *error.marker());
+        if *error.kind() == ErrorKind::RecursionLimitExceeded {
+            return too_deep(span);
+        }
         let mut text = error.info();
         text.retain(|c| !c.is_control());
         text.truncate(text.floor_char_boundary(300));
@@ -151,7 +154,13 @@ impl<'a> Tree<'a> {
     }
 
     /// The node that `event` begins.
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize, sink: &mut Sink<'_>) -> Step<Node<'a>> {
+    fn node(
+        &mut self,
+        event: Event<'a>,
+        mut span: Span,
+        depth: usize,
+        sink: &mut Sink<'_>,
+    ) -> Step<Node<'a>> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
             return Err(limit(span, format!("the file has more than {NODES_MAX} words, lists and mappings")));
@@ -165,11 +174,11 @@ impl<'a> Tree<'a> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 refuse_tag(tag.as_deref(), span, sink);
-                (Value::List(self.list(span, depth, sink)?), anchor)
+                (Value::List(self.list(&mut span, depth, sink)?), anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
                 refuse_tag(tag.as_deref(), span, sink);
-                (Value::Mapping(self.mapping(span, depth, sink)?), anchor)
+                (Value::Mapping(self.mapping(&mut span, depth, sink)?), anchor)
             }
             Event::Alias(id) => return self.alias(id, span, sink),
             // The parser's grammar leaves no other event here; a blank is the safe reading of one.
@@ -209,11 +218,13 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn list(&mut self, span: Span, depth: usize, sink: &mut Sink<'_>) -> Step<Vec<Node<'a>>> {
-        deeper(span, depth)?;
+    /// The items of a list that began at `whole`, which is made to reach to its end.
+    fn list(&mut self, whole: &mut Span, depth: usize, sink: &mut Sink<'_>) -> Step<Vec<Node<'a>>> {
+        deeper(*whole, depth)?;
         let mut items = Vec::new();
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::SequenceEnd) {
+                whole.end = span.end;
                 break;
             }
             items.push(self.node(event, span, depth + 1, sink)?);
@@ -221,11 +232,18 @@ impl<'a> Tree<'a> {
         Ok(items)
     }
 
-    fn mapping(&mut self, span: Span, depth: usize, sink: &mut Sink<'_>) -> Step<Vec<(Node<'a>, Node<'a>)>> {
-        deeper(span, depth)?;
+    /// As [`Tree::list`], for a mapping.
+    fn mapping(
+        &mut self,
+        whole: &mut Span,
+        depth: usize,
+        sink: &mut Sink<'_>,
+    ) -> Step<Vec<(Node<'a>, Node<'a>)>> {
+        deeper(*whole, depth)?;
         let mut entries = Vec::new();
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::MappingEnd) {
+                whole.end = span.end;
                 break;
             }
             let key = self.node(event, span, depth + 1, sink)?;
@@ -252,10 +270,11 @@ fn limit(span: Span, message: String) -> Stop {
 }
 
 fn deeper(span: Span, depth: usize) -> Step<()> {
-    if depth >= DEPTH_MAX {
-        return Err(limit(span, format!("lists and mappings are nested more than {DEPTH_MAX} deep")));
-    }
-    Ok(())
+    if depth >= DEPTH_MAX { Err(Stop::Limit(Box::new(too_deep(span)))) } else { Ok(()) }
+}
+
+fn too_deep(span: Span) -> Finding {
+    Finding::error(Code::Limit, span, format!("lists and mappings are nested more than {DEPTH_MAX} deep"))
 }
 
 fn refuse_tag(tag: Option<&Tag>, span: Span, sink: &mut Sink<'_>) {

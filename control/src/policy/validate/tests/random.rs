@@ -1,0 +1,104 @@
+//! Generated input: selectors that are shown parse back, and no text can do harm.
+
+use proptest::prelude::*;
+
+use super::{BASE, load};
+use crate::policy::diagnostics::Code;
+use crate::policy::valid::{Requirement, Selector};
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-zA-Z0-9]([a-zA-Z0-9._-]{0,8}[a-zA-Z0-9])?",
+        1 => prop::sample::select(vec!["null", "Null", "true", "on", "off", "1.10", "0x10", "1e3", "no"]).prop_map(str::to_owned),
+    ]
+}
+
+fn words() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::btree_set(word(), 1..4).prop_map(|set| set.into_iter().collect())
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    let one = (word(), words(), 0..4_u8).prop_map(|(key, words, kind)| match kind {
+        0 => Requirement::In(format!("k{key}"), words),
+        1 => Requirement::NotIn(format!("k{key}"), words),
+        2 => Requirement::Exists(format!("k{key}")),
+        _ => Requirement::NotExists(format!("example.org/k{key}")),
+    });
+    prop::collection::vec(one, 0..4).prop_map(|mut requirements| {
+        let key = |one: &Requirement| match one {
+            Requirement::In(key, _) | Requirement::NotIn(key, _) => key.clone(),
+            Requirement::Exists(key) | Requirement::NotExists(key) => key.clone(),
+            _ => String::new(),
+        };
+        requirements.sort();
+        let mut seen = std::collections::BTreeSet::new();
+        requirements.retain(|one| seen.insert(key(one)));
+        Selector { requirements }
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_selector_that_is_shown_parses_back(selector in selector()) {
+        let text = format!("ringfence: 1\nrules: [{{name: r, from: {selector}, to: any-workload, service: any}}]\n");
+        let loaded = load(&text).map_err(|errors| TestCaseError::fail(format!("{text}{errors}")))?;
+        prop_assert_eq!(&loaded.policy.tiers[2].rules[0].from, &vec![selector]);
+    }
+
+    #[test]
+    fn mutated_policies_never_panic(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, "[-:,\\[\\]{}&*!|>'\"%@`#\\n\\t a-z0-9\u{0}\u{feff}é]{1,3}"), 1..12),
+    ) {
+        let sample = include_str!("../../../../../config/policies/three-tier.yaml");
+        let mut text: Vec<char> = sample.chars().collect();
+        for (at, kind, piece) in &edits {
+            let at = at.index(text.len() + 1);
+            match kind {
+                0 => drop(text.splice(at..at, piece.chars())),
+                1 => drop(text.drain(at..(at + piece.chars().count()).min(text.len()))),
+                2 => text.iter_mut().skip(at).take(1).for_each(|c| *c = piece.chars().next().unwrap_or(' ')),
+                _ => text.truncate(at),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        match load(&text) {
+            Ok(loaded) => drop(loaded.warnings.render(true)),
+            Err(errors) => drop((errors.render(false), serde_json::to_string(&errors).unwrap())),
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_kind_never_panic(text in "\\PC{0,200}") {
+        let _ = load(&text);
+        let _ = load(&format!("ringfence: 1\nrules: {text}\n{BASE}"));
+    }
+}
+
+#[test]
+fn small_files_cannot_grow_large() {
+    let laughs: String = (1..30).fold("ringfence: 1\na0: &a0 [x, x, x, x]\n".to_owned(), |text, level| {
+        let below = level - 1;
+        format!("{text}a{level}: &a{level} [*a{below}, *a{below}, *a{below}, *a{below}]\n")
+    });
+    let deep = format!("ringfence: 1\nrules: {}", "[".repeat(100_000));
+    let deep_block: String = (0..5_000).fold("ringfence: 1\nrules:\n".to_owned(), |text, depth| {
+        if depth > 200 { text } else { format!("{text}{}-\n", " ".repeat(depth)) }
+    });
+    let nested_maps = format!("ringfence: 1\nrules: {}", "{a: ".repeat(1_000));
+    for (name, text) in
+        [("aliases", &laughs), ("flow", &deep), ("block", &deep_block), ("mappings", &nested_maps)]
+    {
+        let errors = load(text).unwrap_err();
+        assert!(errors.iter().any(|one| one.code == Code::Limit), "{name}: {errors}");
+    }
+}
+
+#[test]
+fn many_keys_and_many_values_take_time_in_proportion() {
+    let keys: String = (0..50_000).map(|number| format!("k{number}: v, ")).collect();
+    let text =
+        format!("ringfence: 1\nworkloads: [{{name: a, addresses: 1.1.1.1, labels: {{{keys}k7: v}}}}]\n");
+    let errors = load(&text).unwrap_err();
+    let codes: Vec<_> = errors.iter().map(|one| one.code).collect();
+    assert_eq!(codes, [Code::Limit, Code::DuplicateKey]);
+}
