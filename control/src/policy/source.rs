@@ -79,6 +79,7 @@ pub struct WorkloadSource {
     #[schemars(default)]
     pub macs: Words,
     /// The wire it stands behind, as the daemon's configuration names it: its addresses are refused elsewhere.
+    #[schemars(default, with = "String")]
     pub wire: Option<Word>,
 }
 
@@ -121,7 +122,7 @@ pub struct RuleSource {
     /// Names of services, port specifications, or `any`. At least one, at most 4,096.
     pub service: Words,
     /// `allow`, if not told.
-    #[schemars(with = "Option<schema::Action>")]
+    #[schemars(default, with = "schema::Action")]
     pub action: Option<Word>,
 }
 
@@ -132,10 +133,10 @@ pub struct EnforcementSource {
     /// Which workloads.
     pub select: PeersSource,
     /// For flows towards them.
-    #[schemars(with = "Option<schema::Mode>")]
+    #[schemars(default, with = "schema::Mode")]
     pub ingress: Option<Word>,
     /// For flows that they open.
-    #[schemars(with = "Option<schema::Mode>")]
+    #[schemars(default, with = "schema::Mode")]
     pub egress: Option<Word>,
     /// Where it was written.
     #[schemars(skip)]

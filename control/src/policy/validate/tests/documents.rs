@@ -50,7 +50,7 @@ fn documents_and_shapes() {
         ("blank version", "ringfence:\n", Code::Blank, 1, 10),
         ("a word", "hello\n", Code::WrongType, 1, 1),
         ("not yaml", "ringfence: 1\nrules: [\n", Code::Syntax, 2, 8),
-        ("tab", "ringfence: 1\nrules:\n\t- a\n", Code::Syntax, 3, 1),
+        ("tab", "ringfence: 1\nrules:\n\t- a\n", Code::Syntax, 3, 2),
         ("unknown alias", "ringfence: 1\nrules: *nobody\n", Code::Syntax, 2, 8),
         ("alias in itself", "ringfence: 1\nrules: &r [*r]\n", Code::YamlFeature, 2, 12),
     ];
