@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::config::Folder;
 use super::error::DemoError;
 use super::http;
+use super::interrupt::Interrupt;
 use super::stage::{Drops, Enforcer};
 use super::topology::Network;
 
@@ -32,13 +33,19 @@ pub(crate) struct Published {
 pub(crate) struct Daemon<'a> {
     network: &'a Network,
     folder: &'a Folder,
+    interrupt: Interrupt,
     child: Option<Child>,
 }
 
 impl<'a> Daemon<'a> {
     /// Writes the policy, starts the daemon and waits until it answers.
-    pub(crate) fn launch(network: &'a Network, folder: &'a Folder, policy: &str) -> Result<Self, DemoError> {
-        let mut daemon = Self { network, folder, child: None };
+    pub(crate) fn launch(
+        network: &'a Network,
+        folder: &'a Folder,
+        interrupt: Interrupt,
+        policy: &str,
+    ) -> Result<Self, DemoError> {
+        let mut daemon = Self { network, folder, interrupt, child: None };
         daemon.write_policy(policy)?;
         daemon.start()?;
         Ok(daemon)
@@ -71,7 +78,9 @@ impl<'a> Daemon<'a> {
             if ended || Instant::now() > deadline {
                 return Err(DemoError::Daemon(format!("the daemon did not start: {}", self.last_words())));
             }
-            thread::sleep(Duration::from_millis(20));
+            if self.interrupt.sleep(Duration::from_millis(20)) {
+                return Err(DemoError::Interrupted);
+            }
         }
     }
 
@@ -103,7 +112,7 @@ impl<'a> Daemon<'a> {
     /// Puts a policy in force. The inner error is the daemon's refusal, in one line.
     pub(crate) fn publish(&self, text: &str, message: &str) -> Result<Result<Published, String>, DemoError> {
         let body = json!({ "files": [{ "name": "policy.yaml", "text": text }], "message": message });
-        let (status, answer) = self.request("POST", "/policy", Some(&body))?;
+        let (status, answer) = self.request("POST", "/v1/policy", Some(&body))?;
         if status >= 400 {
             return Ok(Err(one_line(&answer["error"])));
         }
@@ -117,7 +126,7 @@ impl<'a> Daemon<'a> {
 
     /// The hash of the policy in force.
     pub(crate) fn policy_hash(&self) -> Result<String, DemoError> {
-        Ok(self.status()?["policy"]["policy_hash"].to_string())
+        Ok(text(&self.status()?["policy"]["policy_hash"]))
     }
 
     /// What its log says about starting from the last good policy.
@@ -128,7 +137,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn status(&self) -> Result<Value, DemoError> {
-        self.get("/status")
+        self.get("/v1/status")
     }
 
     fn get(&self, path: &str) -> Result<Value, DemoError> {
@@ -155,8 +164,14 @@ impl<'a> Daemon<'a> {
 
 impl Enforcer for Daemon<'_> {
     fn let_in_by(&self, source: IpAddr, destination: IpAddr, service: &str) -> Result<String, DemoError> {
-        let _ = (source, destination, service);
-        Ok(String::new())
+        let answer = self.get("/v1/flows?limit=10000")?;
+        let flow = list(&answer, "flows").iter().find(|flow| {
+            is(&flow["source"]["address"], source)
+                && is(&flow["destination"]["address"], destination)
+                && serves(&flow["service"], service)
+                && flow["verdict"] == "allow"
+        });
+        Ok(flow.map_or_else(|| "no flow is known".into(), |flow| text(&flow["rule"])))
     }
 
     fn dropped_by(
@@ -166,13 +181,52 @@ impl Enforcer for Daemon<'_> {
         service: &str,
         before: &Drops,
     ) -> Result<String, DemoError> {
-        let _ = (source, destination, service, before);
-        Ok(String::new())
+        let answer = self.get("/v1/drops")?;
+        let grown = list(&answer, "top").iter().filter(|one| {
+            let count = before.get(&kind(one)).copied().unwrap_or(0);
+            one["count"].as_u64().is_some_and(|now| now > count)
+                && is(&one["last_source"], source)
+                && is(&one["last_destination"], destination)
+                && serves(&one["service"], service)
+        });
+        let said = grown.map(|one| {
+            let (reason, rule) = (text(&one["reason"]), text(&one["rule"]));
+            if rule.is_empty() { reason } else { format!("{rule} ({reason})") }
+        });
+        let mut said: Vec<_> = said.collect();
+        said.dedup();
+        Ok(if said.is_empty() { "no drop is recorded".into() } else { said.join(", ") })
     }
 
     fn drops(&self) -> Result<Drops, DemoError> {
-        Ok(Drops::new())
+        let answer = self.get("/v1/drops")?;
+        let counts = list(&answer, "top").iter().map(|one| (kind(one), one["count"].as_u64().unwrap_or(0)));
+        Ok(counts.collect())
     }
+}
+
+/// What tells one entry of the drops from the others.
+fn kind(entry: &Value) -> String {
+    let fields = ["reason", "rule", "wire", "side", "source", "destination", "service"];
+    fields.map(|name| entry[name].to_string()).join(" ")
+}
+
+fn list<'v>(answer: &'v Value, name: &str) -> &'v [Value] {
+    answer[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn is(value: &Value, address: IpAddr) -> bool {
+    value.as_str().is_some_and(|text| text.parse() == Ok(address))
+}
+
+/// Whether a service is the one meant: the daemon tells the code of an ICMP message, too.
+fn serves(value: &Value, service: &str) -> bool {
+    let rest = value.as_str().and_then(|text| text.strip_prefix(service));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The first line of a refusal with something in it.

@@ -79,12 +79,12 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
     if !leftovers.is_empty() {
         report.say(&format!("Removed what an earlier run left behind: {}.", leftovers.join(", ")));
     }
-    report.say(&topology::picture());
+    report.draw(&topology::picture());
     let folder =
         Folder::create(Path::new(FOLDER)).map_err(|error| DemoError::Io("make the demo's folder", error))?;
     let network = Network::build(PREFIX)?;
     let mut stage = Stage::set(&network, report, interrupt)?;
-    let mut daemon = Daemon::launch(&network, &folder, &text)?;
+    let mut daemon = Daemon::launch(&network, &folder, stage.interrupt.clone(), &text)?;
     play(&mut stage, &mut daemon, &text)?;
     if args.serve {
         let held = stage.report.finish();

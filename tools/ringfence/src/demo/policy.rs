@@ -40,7 +40,23 @@ pub(crate) fn broken(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TEXT, without_rule};
+    use control::policy::{SourceFile, load_texts};
+
+    use super::{TEXT, broken, with_idle_rule, without_rule};
+
+    #[test]
+    fn only_the_broken_policy_is_refused() {
+        let table = [
+            ("as it is", TEXT.to_owned(), true),
+            ("without a rule", without_rule(TEXT, "shop-to-db").unwrap(), true),
+            ("with an idle rule", with_idle_rule(TEXT), true),
+            ("broken", broken(TEXT), false),
+        ];
+        for (name, text, accepted) in table {
+            let loaded = load_texts(&[SourceFile { name: "demo.yaml".into(), text }]);
+            assert_eq!(loaded.is_ok(), accepted, "{name}: {:?}", loaded.err());
+        }
+    }
 
     #[test]
     fn a_rule_is_taken_out_whole_and_alone() {

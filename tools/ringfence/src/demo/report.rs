@@ -25,6 +25,7 @@ pub(crate) struct Expectation {
 pub(crate) struct Report {
     json: bool,
     colour: bool,
+    utf8: bool,
     marks: [&'static str; 2],
     held: usize,
     failed: usize,
@@ -37,14 +38,31 @@ impl Report {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
         let locale = locale.into_iter().find(|value| !value.is_empty()).unwrap_or_default().to_lowercase();
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let marks = if locale.contains("utf") { ["✔", "✘"] } else { ["ok", "FAILED"] };
-        Self { json, colour, marks, held: 0, failed: 0, since: Instant::now() }
+        let utf8 = locale.contains("utf");
+        let marks = if utf8 { ["✔", "✘"] } else { ["ok", "FAILED"] };
+        Self { json, colour, utf8, marks, held: 0, failed: 0, since: Instant::now() }
     }
 
     /// Says something that is no expectation; silent in JSON.
     pub(crate) fn say(&self, text: &str) {
         if !self.json {
             print(text);
+        }
+    }
+
+    /// Shows a picture, in plain characters where the terminal may know no others.
+    pub(crate) fn draw(&self, picture: &str) {
+        let plain = |character| match character {
+            '─' => '-',
+            '═' => '=',
+            '│' => '|',
+            '┬' | '╪' => '+',
+            other => other,
+        };
+        if self.utf8 {
+            self.say(picture);
+        } else {
+            self.say(&picture.chars().map(plain).collect::<String>());
         }
     }
 

@@ -30,13 +30,14 @@ const DENIED: [(Host, Service); 4] = [
 
 /// Keeps traffic going until somebody interrupts.
 pub(crate) fn serve(stage: &Stage<'_>, folder: &Folder) -> Result<(), DemoError> {
-    let socket = folder.socket();
-    let (socket, policy) = (socket.display(), folder.policy());
-    let policy = policy.display();
+    let program = std::env::current_exe().unwrap_or_else(|_| "ringfence".into());
+    let (socket, policy) = (folder.socket(), folder.policy());
+    let (program, socket, policy) = (program.display(), socket.display(), policy.display());
     stage.report.say(&format!(
         "
 The lab stays up, with traffic on it, until ^C. In another terminal:
 
+  alias ringfence={program}
   export RINGFENCE_SOCKET={socket}
   ringfence status
   ringfence flows
