@@ -4,8 +4,9 @@
 //! places: fill ring, kernel (received), worker, transmit ring (until completed), free. [`Umem::census`] counts
 //! them; tests assert it after every run.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the rings that use the rest follow"))]
+pub mod port;
 mod umem;
+pub(crate) mod xsk;
 
 use arrayvec::ArrayVec;
 

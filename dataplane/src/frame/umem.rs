@@ -254,17 +254,6 @@ impl Umem {
         done
     }
 
-    /// Takes back all that the sockets of `side` hold. Only after they are closed: the kernel has then given up
-    /// every chunk (`xsk_release`, `xp_destroy`), whatever its rings last said.
-    pub(super) fn recover(&mut self, side: Side) {
-        for (chunk, owner) in (0..).zip(self.owners.iter_mut()) {
-            if matches!(*owner, Owner::Receive(of) | Owner::Transmit(of) if of == side) {
-                *owner = Owner::Free;
-                self.free.push(chunk);
-            }
-        }
-    }
-
     /// Chunk and offset of an address, or `None`, counted.
     fn locate(&mut self, address: u64) -> Option<(u32, u16)> {
         let size = u64::from(self.chunk_size);
@@ -406,18 +395,5 @@ mod tests {
         assert!(umem.allocate(0).is_none());
         assert!(umem.allocate(60).is_some());
         umem.release(second);
-    }
-
-    #[test]
-    fn closing_one_port_takes_back_its_chunks_only() {
-        let mut umem = umem(5);
-        let _ = umem.lend(INSIDE);
-        let _ = umem.lend(OUTSIDE);
-        let frame = umem.allocate(60).unwrap();
-        umem.transmit(INSIDE, frame);
-        umem.recover(INSIDE);
-        assert_eq!(umem.census(), Census { kernel: 1, free: 4, ..Census::default() });
-        umem.recover(OUTSIDE);
-        assert_eq!(umem.census().free, 5);
     }
 }
