@@ -13,3 +13,4 @@ pub mod pipeline;
 pub mod policy;
 pub mod transmit;
 pub mod verdict;
+pub mod worker;
