@@ -21,6 +21,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Replaces the count, where it says how many there are at the moment. Only the owning worker may call this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The count so far.
     #[must_use]
     pub fn get(&self) -> u64 {

@@ -3,14 +3,24 @@
 //! Modules stand in the order a packet meets them. `ARCHITECTURE.md` beside this crate walks one SYN through
 //! them.
 
+// Words that every stage shares.
+pub mod verdict;
+
 pub mod address;
 pub mod clock;
 pub mod counters;
-pub mod flow;
-pub mod frame;
-pub mod headers;
-pub mod pipeline;
-pub mod policy;
-pub mod transmit;
-pub mod verdict;
+
+// The path. `worker` turns the loop over the rings; `pipeline` is what it does with a batch.
 pub mod worker;
+
+pub mod frame;
+
+pub mod headers;
+
+pub mod flow;
+
+pub mod policy;
+
+pub mod transmit;
+
+pub mod pipeline;

@@ -18,6 +18,7 @@
 
 #![allow(clippy::panic, reason = "a test kit fails the test that asks for nonsense")]
 
+pub mod rig;
 mod checksum;
 mod icmp;
 mod ip;

@@ -118,6 +118,12 @@ impl FragmentTable {
         self.held.len()
     }
 
+    /// The most frames held at a time, and so the most that one call settles.
+    #[must_use]
+    pub const fn held_max(&self) -> usize {
+        self.limits.held
+    }
+
     /// Records the verdict on a first fragment: its datagram's later fragments follow it. Frames that were held for
     /// it go to `settle`.
     ///

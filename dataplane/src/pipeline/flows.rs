@@ -1,0 +1,210 @@
+//! Packets of flows: a flow the table knows under the epoch in force goes through; a stale one is decided again in
+//! its initiator's direction; an unknown one is decided and, if allowed, remembered.
+
+use crate::flow::tcp::{self, Connection, Step};
+use crate::flow::{FlowHandle, FlowHash, FlowKey, NewFlow, Orientation};
+use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
+use crate::policy::ServiceKey;
+use crate::verdict::{Decision, DropReason, Verdict};
+
+use super::judge::{Judge, Loss};
+
+/// Where a packet's flow is in the table, if it is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lookup {
+    pub(super) key: FlowKey,
+    /// The end that sent this packet.
+    pub(super) sender: Orientation,
+    pub(super) hash: FlowHash,
+}
+
+/// What became of a packet whose flow was found.
+enum Followed {
+    /// It belongs to the flow and passes.
+    Passed,
+    /// It begins a new connection on the ports of one that is over.
+    Reopens,
+}
+
+impl Judge<'_> {
+    /// Judges a packet that has a flow of its own; `bytes` is the frame's length.
+    pub(super) fn flow(&self, ip: &Ip, lookup: &Lookup, bytes: u16) -> Result<(), Loss> {
+        let tcp = match &ip.transport {
+            Transport::Tcp(tcp) => Some(tcp),
+            _ => None,
+        };
+        // Tier 1: known and current. Tier 2: known but stale.
+        let known = self.flows.find(&lookup.key, lookup.hash, self.arrival.now);
+        let over = match known {
+            None => None,
+            Some(mut handle) => {
+                self.refresh(&mut handle, &lookup.key)?;
+                match follow(&handle, lookup.sender, tcp, bytes, self)? {
+                    Followed::Passed => return Ok(()),
+                    Followed::Reopens => Some(handle),
+                }
+            }
+        };
+        // Tier 3: unknown, or a new connection on old ports.
+        self.open(ip, tcp, lookup, bytes, over)
+    }
+
+    /// Decides a flow again, in the direction of its initiator, if it was decided under another epoch.
+    fn refresh(&self, handle: &mut FlowHandle<'_>, key: &FlowKey) -> Result<(), Loss> {
+        let epoch = self.snapshot.epoch;
+        if handle.epoch() == epoch {
+            self.counters.flow_hits.add(1);
+            return Ok(());
+        }
+        self.counters.flow_stale.add(1);
+        let (source, destination) = key.addresses(handle.initiator());
+        let decision = self.decide(source, destination, service_of(key, handle.initiator()));
+        let was_cut = handle.is_cut();
+        match decision.verdict {
+            Verdict::Allow => handle.restamp(epoch, decision.rule, decision.potential).map_err(Loss::of),
+            Verdict::Deny => {
+                handle.cut(epoch, decision.rule).map_err(Loss::of)?;
+                self.counters.flows_cut.add(u64::from(!was_cut));
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides a new flow and remembers it if it is allowed. `over` is the flow whose ports it takes.
+    fn open(
+        &self,
+        ip: &Ip,
+        tcp: Option<&Tcp>,
+        lookup: &Lookup,
+        bytes: u16,
+        over: Option<FlowHandle<'_>>,
+    ) -> Result<(), Loss> {
+        self.counters.flow_misses.add(1);
+        if let Transport::Icmp(icmp) = ip.transport
+            && matches!(icmp.body, IcmpBody::Reply(_))
+        {
+            return Err(Loss::of(DropReason::IcmpNoFlow));
+        }
+        let mode = if self.pickup { tcp::Mode::Loose } else { tcp::Mode::Strict };
+        // A segment that opens nothing is refused before policy is asked: it has no direction to decide in.
+        let open = |initiator| tcp.map(|tcp| Connection::open(tcp, initiator, mode)).transpose();
+        open(lookup.sender).map_err(Loss::of)?;
+        let midstream = tcp.is_some_and(|tcp| !tcp::is_opening(tcp));
+        let (initiator, decision) = self.decide_opening(&lookup.key, lookup.sender, midstream)?;
+        let new = NewFlow {
+            initiator,
+            connection: open(initiator).map_err(Loss::of)?,
+            epoch: self.snapshot.epoch,
+            rule: decision.rule,
+            potential: decision.potential,
+            bytes,
+        };
+        self.remember(lookup, tcp, &new, over)
+    }
+
+    /// Who opened the flow, and what policy says. In the middle of a connection the sender of the first segment
+    /// seen may be either end, so the other direction is asked too.
+    fn decide_opening(
+        &self,
+        key: &FlowKey,
+        sender: Orientation,
+        midstream: bool,
+    ) -> Result<(Orientation, Decision), Loss> {
+        let ask = |initiator| {
+            let (source, destination) = key.addresses(initiator);
+            (initiator, self.decide(source, destination, service_of(key, initiator)))
+        };
+        let (initiator, decision) = ask(sender);
+        if decision.verdict == Verdict::Allow {
+            return Ok((initiator, decision));
+        }
+        if midstream {
+            let other = ask(sender.reverse());
+            if other.1.verdict == Verdict::Allow {
+                return Ok(other);
+            }
+        }
+        Err(Loss::by(DropReason::Policy, decision.rule))
+    }
+
+    fn remember(
+        &self,
+        lookup: &Lookup,
+        tcp: Option<&Tcp>,
+        new: &NewFlow,
+        over: Option<FlowHandle<'_>>,
+    ) -> Result<(), Loss> {
+        let now = self.arrival.now;
+        if let Some(mut handle) = over {
+            handle.reopen(&lookup.key, new, now).map_err(Loss::of)?;
+            self.counters.flows_opened.add(1);
+            return Ok(());
+        }
+        let inserted = self.flows.insert(&lookup.key, lookup.hash, new, now).map_err(Loss::of)?;
+        if inserted.fresh {
+            self.counters.flows_opened.add(1);
+            self.counters.flows_evicted.add(u64::from(inserted.evicted.is_some()));
+            return Ok(());
+        }
+        // Another worker put the same flow in first: this packet is its second one.
+        match follow(&inserted.handle, lookup.sender, tcp, new.bytes, self)? {
+            Followed::Passed => Ok(()),
+            Followed::Reopens => Err(Loss::of(DropReason::FlowContended)),
+        }
+    }
+
+    /// Judges an ICMP error by the flow it speaks of. It must be addressed to the end whose packet it quotes, and
+    /// that flow must be alive under the policy in force.
+    pub(super) fn related(&self, ip: &Ip, quoted: &Quoted, bytes: u16) -> Result<(), Loss> {
+        let stranger = Loss::of(DropReason::IcmpNoFlow);
+        if ip.destination != quoted.source {
+            return Err(stranger);
+        }
+        let (key, sender) = FlowKey::of_quoted(self.arrival.wire, quoted).ok_or(stranger)?;
+        let mut handle = self.flows.find(&key, self.flows.hash(&key), self.arrival.now).ok_or(stranger)?;
+        self.refresh(&mut handle, &key)?;
+        if handle.is_cut() {
+            return Err(Loss::by(DropReason::Revoked, handle.rule()));
+        }
+        handle.account(sender, bytes).map_err(Loss::of)
+    }
+}
+
+/// Lets the flow take its next packet into account.
+fn follow(
+    handle: &FlowHandle<'_>,
+    sender: Orientation,
+    tcp: Option<&Tcp>,
+    bytes: u16,
+    judge: &Judge<'_>,
+) -> Result<Followed, Loss> {
+    let now = judge.arrival.now;
+    let taken = match tcp {
+        Some(tcp) => handle.observe_tcp(sender, tcp, bytes, now),
+        None => handle.observe(sender, bytes, now).map(|()| Step::Pass),
+    };
+    match taken {
+        Ok(Step::Pass | Step::Ignored) => Ok(Followed::Passed),
+        Ok(Step::Reopen) => Ok(Followed::Reopens),
+        Err(DropReason::Revoked) => Err(Loss::by(DropReason::Revoked, handle.rule())),
+        Err(reason) => Err(Loss::of(reason)),
+    }
+}
+
+/// What the initiator of a flow asked for, from the flow's key alone: the same point of the service space as its
+/// first packet had.
+fn service_of(key: &FlowKey, initiator: Orientation) -> ServiceKey {
+    let (own, other) = match initiator {
+        Orientation::FromFirst => (key.first_port, key.second_port),
+        Orientation::FromSecond => (key.second_port, key.first_port),
+    };
+    let low = match key.protocol {
+        protocol::ICMP | protocol::ICMPV6 => match u8::try_from(key.second_port) {
+            Ok(query) => u16::from(query) << 8,
+            Err(_) => own,
+        },
+        protocol::TCP | protocol::UDP | protocol::SCTP => other,
+        _ => 0,
+    };
+    ServiceKey::new(key.protocol, low)
+}
