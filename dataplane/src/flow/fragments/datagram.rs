@@ -102,6 +102,6 @@ impl Datagram {
     /// Whether all bytes have been seen. They do not overlap, so their sum decides.
     pub(super) fn is_complete(&self) -> bool {
         let last = self.parts.iter().find(|part| !part.more);
-        last.is_some_and(|last| last.end == self.parts.iter().map(|part| part.end - part.start).sum())
+        last.is_some_and(|last| last.end == self.parts.iter().map(|part| part.end - part.start).sum::<u32>())
     }
 }
