@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
 
 use conformance::random::Random;
 use control::policy::valid::{
@@ -88,6 +87,12 @@ fn rule(random: &mut Random, n: usize, apps: usize) -> Rule {
     }
 }
 
+/// The processor time of this thread so far, nanoseconds: unlike the clock, it does not count other programs.
+fn processor_time() -> u128 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|run| run.parse().ok()).unwrap_or(0)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("workloads    rules  compile ms  classes  entries  intervals      MiB  resolve+decide ns");
     for (workloads, rules) in [
@@ -100,9 +105,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (1_000_000, 100_000),
     ] {
         let policy = estate(workloads, rules);
-        let begin = Instant::now();
+        let begin = processor_time();
         let compiled = compile(&policy, &CompileOptions::default())?;
-        let took = begin.elapsed();
+        let took = processor_time() - begin;
         let mut random = Random::new(2);
         let flows: Vec<_> = (0..1 << 16)
             .map(|_| {
@@ -116,7 +121,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
             .collect();
         let table = &compiled.table;
-        let begin = Instant::now();
+        let begin = processor_time();
         let rounds: u32 = 8;
         for _ in 0..rounds {
             for (source, destination, service) in &flows {
@@ -127,11 +132,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ));
             }
         }
-        let each = begin.elapsed().as_nanos() / u128::from(rounds) / flows.len() as u128;
+        let each = (processor_time() - begin) / u128::from(rounds) / flows.len() as u128;
         let stats = compiled.stats;
         println!(
             "{workloads:>9} {rules:>8} {:>11.1} {:>8} {:>8} {:>10} {:>8.1} {each:>18}",
-            took.as_secs_f64() * 1e3,
+            took as f64 / 1e6,
             stats.classes,
             stats.entries,
             stats.intervals,

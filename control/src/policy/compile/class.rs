@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::lists::Lists;
 use super::member::Modes;
 use super::profile::UNKNOWN;
 use super::vocabulary::{PeersId, number};
@@ -22,13 +23,13 @@ pub(super) struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    pub(super) fn new(from: &'a [Vec<PeersId>], to: &'a [Vec<PeersId>], modes: &[Modes]) -> Self {
+    pub(super) fn new(from: &'a Lists, to: &'a Lists, modes: &[Modes]) -> Self {
         debug_assert_eq!(UNKNOWN, 0, "the unknown profile is met first, so its class is the first");
         let mut index = HashMap::new();
         let mut classes = Self { list: Vec::new(), of: Vec::with_capacity(modes.len()) };
-        for ((from, to), &modes) in from.iter().zip(to).zip(modes) {
+        for ((from, to), &modes) in from.iter().zip(to.iter()).zip(modes) {
             let next = number(classes.list.len());
-            let class = *index.entry((from.as_slice(), to.as_slice(), modes)).or_insert(next);
+            let class = *index.entry((from, to, modes)).or_insert(next);
             if class == next {
                 classes.list.push(Members { from, to, modes });
             }

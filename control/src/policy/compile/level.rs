@@ -1,11 +1,12 @@
 //! Which peer lists are narrow and which are wide, so that the rules need the fewest entries.
 
 use dataplane::policy::{ANY_ID, Class, EMPTY_ID, Level};
-use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
+use hashbrown::{DefaultHashBuilder, HashSet};
 use std::hash::{BuildHasher, Hasher};
 
 use super::class::Classes;
 use super::entry::Pairs;
+use super::lists::Interner;
 use super::vocabulary::{PeersId, number};
 
 /// Peer lists that match more classes than this are wide. Each candidate is tried, on each side.
@@ -110,16 +111,15 @@ fn side(classes: &[&[PeersId]], levels: &[Level]) -> Side {
         ids: vec![Vec::new(); levels.len()],
         of: vec![[EMPTY_ID; 2]; classes.len()],
     };
+    let mut set = Vec::new();
     for (slot, level) in [Level::Narrow, Level::Wide].into_iter().enumerate() {
-        let mut index: HashMap<Vec<PeersId>, u32> = HashMap::new();
-        index.insert(Vec::new(), EMPTY_ID);
+        let mut sets = Interner::default();
+        sets.intern(&[]);
         for (lists, ids) in classes.iter().zip(&mut side.of) {
-            let set: Vec<PeersId> =
-                lists.iter().copied().filter(|peers| levels[*peers as usize] == level).collect();
-            let next = number(index.len());
-            let entry = index.entry_ref(set.as_slice());
-            let id = *entry.or_insert(next);
-            if id == next {
+            set.clear();
+            set.extend(lists.iter().filter(|peers| levels[**peers as usize] == level));
+            let (id, is_new) = sets.intern(&set);
+            if is_new {
                 set.iter().for_each(|peers| side.ids[*peers as usize].push(id));
             }
             ids[slot] = id;

@@ -14,6 +14,7 @@ mod class;
 mod entry;
 mod error;
 mod level;
+mod lists;
 mod member;
 mod profile;
 mod space;

@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use dataplane::address::Address;
-use hashbrown::HashMap;
-
+use super::lists::{Interner, Lists};
 use super::space::{Context, OUTSIDE, Space};
-use super::vocabulary::{KNOWN, LABELLED, Token, Vocabulary, WORKLOAD, number};
+use super::vocabulary::{KNOWN, LABELLED, Token, Vocabulary, WORKLOAD};
 use crate::policy::valid::Workload;
+use dataplane::address::Address;
 
 /// The profile of addresses of which nothing is known.
 pub(super) const UNKNOWN: u32 = 0;
@@ -15,84 +14,47 @@ pub(super) const UNKNOWN: u32 = 0;
 /// All profiles, and which addresses have them.
 pub(super) struct Profiles {
     /// Sorted tokens of each profile.
-    tokens: Vec<Box<[Token]>>,
+    pub(super) tokens: Lists,
     /// Address, profile, index of the workload.
     addresses: Vec<(IpAddr, u32, u32)>,
     /// The profile of the addresses in each context that no workload owns.
     contexts: Vec<u32>,
 }
 
-/// What a workload brings itself.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Own {
-    /// Sorted by key.
-    keys: Vec<(u32, Vec<Token>)>,
-    name: Option<Token>,
-    labelled: bool,
-}
-
+/// What a workload brings itself; reused from one to the next.
 #[derive(Default)]
-struct Interner {
-    index: HashMap<Box<[Token]>, u32>,
-    tokens: Vec<Box<[Token]>>,
-}
-
-impl Interner {
-    fn intern(&mut self, mut tokens: Vec<Token>) -> u32 {
-        tokens.sort_unstable();
-        tokens.dedup();
-        let tokens: Box<[Token]> = tokens.into();
-        if let Some(&known) = self.index.get(&tokens) {
-            return known;
-        }
-        let id = number(self.tokens.len());
-        self.tokens.push(tokens.clone());
-        self.index.insert(tokens, id);
-        id
-    }
+struct Own {
+    /// Mentioned keys that it has: inherited values of these are hidden.
+    keys: Vec<u32>,
+    tokens: Vec<Token>,
 }
 
 impl Profiles {
     pub(super) fn new(workloads: &[Workload], space: &Space, vocabulary: &Vocabulary<'_>) -> Self {
-        let mut interner = Interner::default();
-        interner.intern(Vec::new());
-        let contexts = space.contexts.iter().enumerate().map(|(at, context)| {
-            if number(at) == OUTSIDE { UNKNOWN } else { interner.intern(inherited(context).collect()) }
-        });
-        let contexts = contexts.collect();
+        let mut profiles = Interner::default();
+        let mut tokens = Vec::new();
+        profiles.intern(&tokens);
+        let mut contexts = Vec::with_capacity(space.contexts.len());
+        for (at, context) in (0..).zip(&space.contexts) {
+            inherit(context, &mut tokens);
+            contexts.push(if at == OUTSIDE { UNKNOWN } else { profiles.intern(&tokens).0 });
+        }
 
-        let mut owns: HashMap<Own, u32> = HashMap::new();
-        let mut met: HashMap<(u32, u32), u32> = HashMap::new();
+        let mut own = Own::default();
         let mut addresses = Vec::with_capacity(workloads.len());
-        for (at, workload) in workloads.iter().enumerate() {
-            let mut keys = vocabulary.labels(&workload.labels);
-            keys.sort_unstable();
-            let name = vocabulary.workload(&workload.name);
-            let own = Own { keys, name, labelled: !workload.labels.is_empty() };
-            let id = owns.get(&own).copied().unwrap_or_else(|| {
-                let id = number(owns.len());
-                owns.insert(own.clone(), id);
-                id
-            });
+        for (at, workload) in (0..).zip(workloads) {
+            own.fill(workload, vocabulary);
             for &address in &workload.addresses {
-                let around = space.of(address);
-                let profile = *met
-                    .entry((id, around))
-                    .or_insert_with(|| interner.intern(effective(&own, &space.contexts[around as usize])));
-                addresses.push((address, profile, number(at)));
+                own.effective(&space.contexts[space.of(address) as usize], &mut tokens);
+                addresses.push((address, profiles.intern(&tokens).0, at));
             }
         }
-        Self { tokens: interner.tokens, addresses, contexts }
+        Self { tokens: profiles.lists, addresses, contexts }
     }
 
     /// How many profiles there are.
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
-    }
-
-    /// The tokens of each profile, sorted.
-    pub(super) fn tokens(&self) -> &[Box<[Token]>] {
-        &self.tokens
     }
 
     /// Each workload address with its class and its workload.
@@ -121,19 +83,33 @@ impl Profiles {
 }
 
 /// What holds for an address in a network that no workload owns.
-fn inherited(context: &Context) -> impl Iterator<Item = Token> {
-    let labels = context.keys.iter().flat_map(|(_, tokens)| tokens);
-    labels.chain(&context.networks).copied().chain([KNOWN])
+fn inherit(context: &Context, into: &mut Vec<Token>) {
+    into.clear();
+    into.push(KNOWN);
+    into.extend(context.keys.iter().flat_map(|(_, tokens)| tokens));
+    into.extend(&context.networks);
+    into.sort_unstable();
+    into.dedup();
 }
 
-/// What holds for a workload's address: its own values of a key hide inherited ones.
-fn effective(own: &Own, context: &Context) -> Vec<Token> {
-    let mut tokens = vec![WORKLOAD, KNOWN];
-    tokens.extend(own.labelled.then_some(LABELLED));
-    tokens.extend(own.name);
-    tokens.extend(own.keys.iter().flat_map(|(_, tokens)| tokens));
-    tokens.extend(&context.networks);
-    let hidden = |key: u32| own.keys.binary_search_by_key(&key, |(own, _)| *own).is_ok();
-    tokens.extend(context.keys.iter().filter(|(key, _)| !hidden(*key)).flat_map(|(_, tokens)| tokens));
-    tokens
+impl Own {
+    fn fill(&mut self, workload: &Workload, vocabulary: &Vocabulary<'_>) {
+        self.keys.clear();
+        self.tokens.clear();
+        self.tokens.extend([WORKLOAD, KNOWN]);
+        self.tokens.extend((!workload.labels.is_empty()).then_some(LABELLED));
+        self.tokens.extend(vocabulary.workload(&workload.name));
+        vocabulary.labels(&workload.labels, &mut self.keys, &mut self.tokens);
+    }
+
+    /// What holds for one of the workload's addresses: its own values of a key hide inherited ones.
+    fn effective(&self, context: &Context, into: &mut Vec<Token>) {
+        into.clear();
+        into.extend(&self.tokens);
+        into.extend(&context.networks);
+        let inherited = context.keys.iter().filter(|(key, _)| !self.keys.contains(key));
+        into.extend(inherited.flat_map(|(_, tokens)| tokens));
+        into.sort_unstable();
+        into.dedup();
+    }
 }

@@ -36,7 +36,7 @@ struct Own {
 impl Space {
     pub(super) fn new(networks: &[Network], vocabulary: &Vocabulary<'_>) -> Self {
         let own = |network: &Network| Own {
-            labels: vocabulary.labels(&network.labels),
+            labels: network.labels.iter().filter_map(|(key, values)| vocabulary.label(key, values)).collect(),
             name: vocabulary.network(&network.name),
         };
         let own: Vec<Own> = networks.iter().map(own).collect();

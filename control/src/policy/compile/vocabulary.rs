@@ -1,7 +1,10 @@
 //! What the policy mentions, as numbers: only that can make a difference between two addresses.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 
+use super::lists::Interner;
 use crate::policy::valid::{Labels, Requirement, Selector};
 
 /// Something the policy mentions that holds for an address or does not: a label value, a key, a name.
@@ -19,16 +22,17 @@ const FIRST_FREE: Token = 3;
 pub(super) type PeersId = u32;
 
 /// One requirement over tokens.
-#[derive(Clone, Debug)]
-pub(super) enum Need {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need<'l> {
     /// At least one holds.
-    Any(Vec<Token>),
+    Any(&'l [Token]),
     /// The endpoint is known and none holds.
-    NoneOf(Vec<Token>),
+    NoneOf(&'l [Token]),
 }
 
-/// A selector: all must hold.
-pub(super) type Conjunction = Vec<Need>;
+/// Ends a selector. A need is encoded as a header (twice the number of its tokens, plus one if it is negative) and
+/// its tokens; no need has so many tokens that its header could be this.
+const END: u32 = u32::MAX;
 
 struct Key<'a> {
     /// Numbers the mentioned keys.
@@ -44,61 +48,61 @@ pub(super) struct Vocabulary<'a> {
     workloads: HashMap<&'a str, Token>,
     networks: HashMap<&'a str, Token>,
     named: u32,
-    index: HashMap<Vec<&'a Selector>, PeersId>,
-    peers: Vec<Vec<Conjunction>>,
+    /// The distinct peer lists, each encoded as numbers.
+    peers: Interner,
 }
 
 impl<'a> Vocabulary<'a> {
     /// The number of a list of selectors: lists with the same selectors get the same one.
     pub(super) fn peers(&mut self, selectors: &'a [Selector]) -> PeersId {
-        let mut list: Vec<&Selector> = selectors.iter().collect();
-        list.sort_unstable();
-        list.dedup();
-        if let Some(empty) = list.iter().position(|selector| selector.requirements.is_empty()) {
+        let mut encoded: Vec<Vec<u32>> = selectors.iter().map(|selector| self.encode(selector)).collect();
+        if encoded.iter().any(|selector| *selector == [END]) {
             // It matches everything, whatever stands beside it.
-            list = vec![list[empty]];
+            encoded = vec![vec![END]];
         }
-        if let Some(&known) = self.index.get(&list) {
-            return known;
+        encoded.sort_unstable();
+        encoded.dedup();
+        match encoded.as_slice() {
+            [one] => self.peers.intern(one).0,
+            several => self.peers.intern(&several.concat()).0,
         }
-        let conjunctions = list.iter().map(|selector| self.conjunction(selector)).collect();
-        self.peers.push(conjunctions);
-        let id = number(self.peers.len() - 1);
-        self.index.insert(list, id);
-        id
     }
 
-    fn conjunction(&mut self, selector: &'a Selector) -> Conjunction {
-        selector.requirements.iter().map(|requirement| self.need(requirement)).collect()
+    fn encode(&mut self, selector: &'a Selector) -> Vec<u32> {
+        let mut encoded = Vec::with_capacity(2 * selector.requirements.len() + 1);
+        for requirement in &selector.requirements {
+            let header = encoded.len();
+            encoded.push(0);
+            self.tokens_of(requirement, &mut encoded);
+            let negative = matches!(requirement, Requirement::NotIn(..) | Requirement::NotExists(..));
+            encoded[header] = number(encoded.len() - header - 1) << 1 | u32::from(negative);
+        }
+        encoded.push(END);
+        encoded
     }
 
-    fn need(&mut self, requirement: &'a Requirement) -> Need {
+    fn tokens_of(&mut self, requirement: &'a Requirement, into: &mut Vec<Token>) {
         match requirement {
-            Requirement::In(key, values) => Need::Any(self.values(key, values)),
-            Requirement::NotIn(key, values) => Need::NoneOf(self.values(key, values)),
-            Requirement::Exists(key) => Need::Any(vec![self.exists(key)]),
-            Requirement::NotExists(key) => Need::NoneOf(vec![self.exists(key)]),
-            Requirement::Workload(names) => Need::Any(
-                names.iter().map(|name| token(&mut self.workloads, &mut self.named, name)).collect(),
-            ),
-            Requirement::Network(names) => {
-                Need::Any(names.iter().map(|name| token(&mut self.networks, &mut self.named, name)).collect())
+            Requirement::In(key, values) | Requirement::NotIn(key, values) => {
+                let mut named = self.named;
+                let key = self.key(key);
+                into.extend(values.iter().map(|value| token(&mut key.values, &mut named, value)));
+                self.named = named;
             }
-            Requirement::AnyWorkload => Need::Any(vec![WORKLOAD]),
+            Requirement::Exists(key) | Requirement::NotExists(key) => into.push(self.exists(key)),
+            Requirement::Workload(names) => {
+                into.extend(names.iter().map(|name| token(&mut self.workloads, &mut self.named, name)));
+            }
+            Requirement::Network(names) => {
+                into.extend(names.iter().map(|name| token(&mut self.networks, &mut self.named, name)));
+            }
+            Requirement::AnyWorkload => into.push(WORKLOAD),
         }
     }
 
     fn key(&mut self, key: &'a str) -> &mut Key<'a> {
         let id = number(self.keys.len());
         self.keys.entry(key).or_insert_with(|| Key { id, exists: None, values: HashMap::new() })
-    }
-
-    fn values(&mut self, key: &'a str, values: &'a [String]) -> Vec<Token> {
-        let mut named = self.named;
-        let key = self.key(key);
-        let tokens = values.iter().map(|value| token(&mut key.values, &mut named, value)).collect();
-        self.named = named;
-        tokens
     }
 
     fn exists(&mut self, key: &'a str) -> Token {
@@ -115,24 +119,30 @@ impl<'a> Vocabulary<'a> {
 
     /// How many distinct peer lists there are.
     pub(super) fn peer_lists(&self) -> usize {
-        self.peers.len()
+        self.peers.lists.len()
     }
 
-    /// Every distinct peer list, in order of its number: any of the selectors may match.
-    pub(super) fn each_peers(&self) -> impl Iterator<Item = &[Conjunction]> {
-        self.peers.iter().map(Vec::as_slice)
+    /// Every distinct peer list, in order of its number: any of its selectors may match.
+    pub(super) fn each_peers(&self) -> impl Iterator<Item = impl Iterator<Item = Vec<Need<'_>>>> {
+        self.peers.lists.iter().map(decode)
     }
 
-    /// The tokens of each mentioned key in `labels`: also of keys whose values nobody mentions, since a workload's
-    /// own value hides an inherited one.
-    pub(super) fn labels(&self, labels: &Labels) -> Vec<(u32, Vec<Token>)> {
-        let mentioned =
-            labels.iter().filter_map(|(key, values)| Some((self.keys.get(key.as_str())?, values)));
-        let tokens = mentioned.map(|(key, values)| {
-            let held = values.iter().filter_map(|value| key.values.get(value.as_str()).copied());
-            (key.id, held.chain(key.exists).collect())
-        });
-        tokens.collect()
+    /// The mentioned keys of `labels` into `keys`, and their tokens into `tokens`: also keys whose values nobody
+    /// mentions, since a workload's own value hides an inherited one.
+    pub(super) fn labels(&self, labels: &Labels, keys: &mut Vec<u32>, tokens: &mut Vec<Token>) {
+        for (key, values) in labels {
+            let Some(key) = self.keys.get(key.as_str()) else { continue };
+            keys.push(key.id);
+            tokens.extend(values.iter().filter_map(|value| key.values.get(value.as_str())));
+            tokens.extend(key.exists);
+        }
+    }
+
+    /// One label's key and tokens, if the key is mentioned.
+    pub(super) fn label(&self, key: &str, values: &BTreeSet<String>) -> Option<(u32, Vec<Token>)> {
+        let key = self.keys.get(key)?;
+        let held = values.iter().filter_map(|value| key.values.get(value.as_str()).copied());
+        Some((key.id, held.chain(key.exists).collect()))
     }
 
     /// The token of a workload by name, if the policy names it.
@@ -144,6 +154,23 @@ impl<'a> Vocabulary<'a> {
     pub(super) fn network(&self, name: &str) -> Option<Token> {
         self.networks.get(name).copied()
     }
+}
+
+/// The selectors of an encoded peer list.
+fn decode(mut encoded: &[u32]) -> impl Iterator<Item = Vec<Need<'_>>> {
+    std::iter::from_fn(move || {
+        let mut needs = Vec::new();
+        while let Some((&header, rest)) = encoded.split_first() {
+            encoded = rest;
+            if header == END {
+                return Some(needs);
+            }
+            let (tokens, rest) = encoded.split_at((header >> 1) as usize);
+            encoded = rest;
+            needs.push(if header & 1 == 0 { Need::Any(tokens) } else { Need::NoneOf(tokens) });
+        }
+        None
+    })
 }
 
 fn token<'a>(names: &mut HashMap<&'a str, Token>, named: &mut u32, name: &'a str) -> Token {
