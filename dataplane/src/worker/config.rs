@@ -16,7 +16,9 @@ pub enum Fail {
     /// They are dropped, and counted by the kernel program.
     #[default]
     Closed,
-    /// The kernel sends them out of the other port, unjudged, and counts them.
+    /// The kernel sends them out of the other port, unjudged, and counts them. In native mode the driver of that
+    /// port must take redirected frames: on a veth its other end has to run NAPI (`ethtool -K <end> gro on`), else
+    /// they are lost there (`veth_xdp_xmit` in `drivers/net/veth.c`).
     Open,
 }
 

@@ -33,7 +33,7 @@ impl<S: Stage + 'static> Wire<S> {
     /// moment does a frame pass unjudged on a wire that fails closed.
     ///
     /// # Errors
-    /// [`WireError`]; what was opened before is closed again.
+    /// [`WireError`]; both ports are then left as they were.
     pub fn open(config: &WireConfig, mut stage: impl FnMut(u32) -> S) -> Result<Self, WireError> {
         port::raise_memory_limit();
         let (inside, outside, workers) = config.survey()?;
@@ -46,10 +46,11 @@ impl<S: Stage + 'static> Wire<S> {
             match wire.start(queue, stage(queue)) {
                 Ok(running) => wire.workers.push(running),
                 Err(problem) => {
-                    let error = config.refuse(problem);
-                    // The first error is the one to report; a pin that stays is found at the next start.
-                    let _ = wire.stop();
-                    return Err(error);
+                    let Self { workers, inside, outside, .. } = wire;
+                    drop(workers);
+                    inside.abandon();
+                    outside.abandon();
+                    return Err(config.refuse(problem));
                 }
             }
         }

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use dataplane::verdict::{Side, WireId};
 use dataplane::worker::{
-    AttachMode, Fail, PortMode, PortProblem, PortState, SocketCounts, Wire, WireConfig, WireProblem,
-    WireStatus,
+    AttachMode, BusyPoll, Fail, PortMode, PortProblem, PortState, SocketCounts, Wire, WireConfig,
+    WireProblem, WireStatus,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
 use rig::{DIE, Forward, NUMBERED, Rig, Seen};
 
 fn config(name: &str, mode: AttachMode) -> WireConfig {
@@ -80,6 +82,7 @@ fn frames_pass_both_ways_in_every_mode() {
     }
     let cases = [
         ("auto", AttachMode::Auto, PortMode::NativeCopy, 1),
+        ("busy", AttachMode::Auto, PortMode::NativeCopy, 1),
         ("native", AttachMode::NativeCopy, PortMode::NativeCopy, 4),
         ("generic", AttachMode::Generic, PortMode::Generic, 1),
         ("generic4", AttachMode::Generic, PortMode::Generic, 4),
@@ -88,7 +91,9 @@ fn frames_pass_both_ways_in_every_mode() {
         let rig = Rig::new(name, queues).unwrap();
         let _echo = rig.echo();
         let seen = Arc::new(Seen::default());
-        let wire = rig.open(&config(name, mode), &seen).unwrap();
+        let mut config = config(name, mode);
+        config.busy_poll = (name == "busy").then_some(BusyPoll { micros: 20, budget: 64 });
+        let wire = rig.open(&config, &seen).unwrap();
         let before = wire.status().unwrap();
         talk(&rig);
 
@@ -195,10 +200,20 @@ fn a_pinned_program_outlives_the_wire_and_is_taken_over() {
         let _echo = rig.echo();
         let mut config = config("pinned", mode);
         config.pin = Some(pins.path().to_owned());
-        for round in 0..2 {
-            // The second time over the pins that the first left, as after a crash.
+        for round in 0..3 {
+            // After the first time over the pins that were left, as after a crash.
             let wire = rig.open(&config, &Arc::default()).unwrap();
             assert!(rig.answers(), "{mode:?} {round}");
+            let fallback = wire.status().unwrap().inside.fallback;
+            assert!(
+                round == 0 || fallback.dropped > 0,
+                "{mode:?} {round}: drops in between count: {fallback:?}"
+            );
+            if round == 0 {
+                let error = rig.open(&config, &Arc::default()).err().unwrap();
+                assert!(error.to_string().contains("another process holds this queue"), "{error}");
+                assert!(rig.answers(), "{mode:?}: the refused attempt did no harm");
+            }
             drop(wire);
             assert_eq!(pins.count("pinned-"), 2);
             assert!(!rig.answers(), "{mode:?} {round}: nobody judges, nothing may pass");
@@ -208,8 +223,13 @@ fn a_pinned_program_outlives_the_wire_and_is_taken_over() {
         let WireProblem::Port(port) = &error.problem else { panic!("{error}") };
         assert!(matches!(port.problem, PortProblem::Occupied(Some(_))), "{error}");
 
+        config.inside.mode = AttachMode::Auto;
+        config.outside.mode = AttachMode::Generic;
         let wire = rig.open(&config, &Arc::default()).unwrap();
-        assert!(rig.answers(), "{mode:?}");
+        assert!(rig.answers(), "{mode:?}, taken over as it is inside, in another mode outside");
+        let status = wire.status().unwrap();
+        assert_eq!(status.outside.mode, PortMode::Generic);
+        assert_eq!(status.inside.mode == PortMode::Generic, mode == AttachMode::Generic);
         stop(wire);
         assert_eq!(pins.count("pinned-"), 0, "an orderly stop leaves no pin");
     }
@@ -282,4 +302,29 @@ fn what_is_wrong_with_a_port_is_said_with_a_remedy() {
     assert!(error.to_string().contains("no zero copy"), "{error}");
     // What the failed attempt had attached is gone again.
     stop(rig.open(&config("again", AttachMode::Auto), &Arc::default()).unwrap());
+}
+
+#[test]
+fn a_process_without_privileges_is_told_which_it_lacks() {
+    if lab::skip_unprivileged() {
+        return;
+    }
+    let rig = Rig::new("bare", 1).unwrap();
+    let loader = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+    let cases = [
+        ("none", CapabilitySet::empty(), "needs CAP_BPF and CAP_NET_ADMIN"),
+        ("loader's", loader, "AF_XDP sockets need CAP_NET_RAW"),
+    ];
+    for (name, held, words) in cases {
+        let seen = Arc::default();
+        // Capabilities are a thread's own, and this thread is gone afterwards.
+        let result = rig.open_with(&config("bare", AttachMode::Auto), &seen, || {
+            let sets =
+                CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
+            set_capabilities(None, sets).unwrap();
+        });
+        let error = result.err().unwrap_or_else(|| panic!("{name}: opened"));
+        assert!(error.to_string().contains(words), "{name}: {error}");
+    }
+    stop(rig.open(&config("bare", AttachMode::Auto), &Arc::default()).unwrap());
 }

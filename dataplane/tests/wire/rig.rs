@@ -44,8 +44,22 @@ impl Rig {
 
     /// Opens a wire with a forwarding stage per queue.
     pub(crate) fn open(&self, config: &WireConfig, seen: &Arc<Seen>) -> Result<Wire<Forward>, WireError> {
+        self.open_with(config, seen, || ())
+    }
+
+    /// The same, after `prepare` has changed the thread that opens it.
+    pub(crate) fn open_with(
+        &self,
+        config: &WireConfig,
+        seen: &Arc<Seen>,
+        prepare: impl FnOnce() + Send,
+    ) -> Result<Wire<Forward>, WireError> {
         let stage = |queue| Forward { queue, counters: WorkerCounters::default(), seen: Arc::clone(seen) };
-        self.middle.run(|| Wire::open(config, stage)).unwrap()
+        let open = || {
+            prepare();
+            Wire::open(config, stage)
+        };
+        self.middle.run(open).unwrap()
     }
 
     /// An echo server, until it is dropped.

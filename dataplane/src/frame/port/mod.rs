@@ -153,6 +153,33 @@ impl Survey {
         Err(PortError { interface: self.interface.clone(), problem })
     }
 
+    /// Refuses a port with a pinned program whose process still lives: taking it over would cut that process off.
+    /// What tells a living process from a dead one is that its socket holds queue 0.
+    ///
+    /// # Errors
+    /// [`PortProblem::Socket`] with [`SocketError::Busy`].
+    fn check_abandoned(&self, pin: Option<&Path>) -> Result<(), PortError> {
+        if self.link.program.is_none() || pin.is_none() {
+            return Ok(());
+        }
+        let refuse = |problem| PortError { interface: self.interface.clone(), problem };
+        let mut probe = Umem::anonymous(64, 4096).map_err(|error| refuse(PortProblem::Query(error)))?;
+        let plan = xsk::Plan {
+            interface: self.link.index,
+            queue: 0,
+            side: Side::Inside,
+            bind: Bind::Copy,
+            ring: 64,
+            reserve: 0,
+            busy_poll: None,
+        };
+        match xsk::open(&mut probe, &plan) {
+            Err(error @ SocketError::Busy) => Err(refuse(PortProblem::Socket { queue: 0, error })),
+            // What else may be wrong, the real sockets will say.
+            _ => Ok(()),
+        }
+    }
+
     /// Loads the program and attaches it: from here on no frame of the port reaches the host's stack, and until
     /// queues are opened the fallback rule applies: drop, or forward to device `fail_open`.
     ///
@@ -178,11 +205,15 @@ impl Survey {
         if let Some(peer) = fail_open {
             redirect.fail_open(peer).map_err(context)?;
         }
-        let native = mode != AttachMode::Generic;
+        // Where there is something to take over, any mode means the mode it has.
+        let native = match (mode, attached) {
+            (AttachMode::Auto, Some(attached)) => attached.native,
+            (mode, _) => mode != AttachMode::Generic,
+        };
         let result = redirect.attach(link.index, native, pin, attached);
         let native = match result {
             Ok(()) => native,
-            Err(RedirectError::NoNative) if mode == AttachMode::Auto => {
+            Err(RedirectError::NoNative) if mode == AttachMode::Auto && attached.is_none() => {
                 redirect.attach(link.index, false, pin, attached).map_err(context)?;
                 false
             }
@@ -193,7 +224,7 @@ impl Survey {
 }
 
 /// Attaches both ports of a wire; `open`: each falls back to the other. If the second fails, the first is
-/// released again.
+/// left as it was.
 ///
 /// # Errors
 /// [`PortError`].
@@ -203,14 +234,15 @@ pub(crate) fn attach_both(
     open: bool,
     pins: &[Option<PathBuf>; 2],
 ) -> Result<(Port, Port), PortError> {
+    inside.check_abandoned(pins[0].as_deref())?;
+    outside.check_abandoned(pins[1].as_deref())?;
     let peer = outside.link.index;
     let back = inside.link.index;
     let inside = inside.attach(open.then_some(peer), pins[0].as_deref())?;
     match outside.attach(open.then_some(back), pins[1].as_deref()) {
         Ok(outside) => Ok((inside, outside)),
         Err(error) => {
-            // The first error is the one to report.
-            let _ = inside.detach();
+            inside.abandon();
             Err(error)
         }
     }
@@ -275,6 +307,15 @@ impl Port {
     /// Frames for which no socket was there.
     pub(crate) fn fallback(&self) -> io::Result<Fallback> {
         self.redirect.fallback()
+    }
+
+    /// Leaves the device as it was found: without a program, or with the one that was taken over, which then falls
+    /// back as if the process had died again.
+    pub(crate) fn abandon(mut self) {
+        if !self.redirect.took_over() {
+            // The error that led here is the one to report; a pin that stays is found at the next start.
+            let _ = self.redirect.detach();
+        }
     }
 
     /// Takes the program off the device.

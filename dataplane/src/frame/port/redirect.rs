@@ -7,9 +7,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
-use aya::maps::{DevMap, Map, MapData, PerCpuArray, XskMap};
+use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfError};
 
@@ -39,7 +39,8 @@ pub(crate) enum RedirectError {
     Failed(String),
 }
 
-/// Frames for which no socket was there, since the program was loaded.
+/// Frames for which no socket was there, since the program was loaded; after a take-over, with those that the
+/// program of the process before had counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fallback {
     /// Dropped, on a wire that fails closed.
@@ -65,6 +66,8 @@ pub(crate) struct Redirect {
     sockets: XskMap<MapData>,
     peer: DevMap<MapData>,
     fallback: PerCpuArray<MapData, u64>,
+    /// What the program that this one replaced had counted; `None` if it replaced none.
+    inherited: Option<Fallback>,
 }
 
 impl Redirect {
@@ -77,7 +80,7 @@ impl Redirect {
         let sockets = XskMap::try_from(map(&mut ebpf, "sockets")?).map_err(failed)?;
         let peer = DevMap::try_from(map(&mut ebpf, "peer")?).map_err(failed)?;
         let fallback = PerCpuArray::try_from(map(&mut ebpf, "fallback")?).map_err(failed)?;
-        let mut redirect = Self { ebpf, hold: None, sockets, peer, fallback };
+        let mut redirect = Self { ebpf, hold: None, sockets, peer, fallback, inherited: None };
         redirect.program()?.load().map_err(of_program)?;
         Ok(redirect)
     }
@@ -112,15 +115,17 @@ impl Redirect {
         pin: Option<&Path>,
         attached: Option<Attached>,
     ) -> Result<(), RedirectError> {
-        let inherited = match (pin, attached) {
+        let link = match (pin, attached) {
             (Some(pin), Some(attached)) => inherit(pin, attached, native)?,
             (None, Some(_)) => return Err(RedirectError::Occupied),
             (Some(pin), None) => remove_stale(pin)?,
             (None, None) => None,
         };
-        let took_over = inherited.is_some();
+        let took_over = link.is_some();
+        // Held across the replacement, which frees the old program and what only that holds.
+        let old = attached.filter(|_| took_over).and_then(|old| fallback_of(old.id));
         let program = self.program()?;
-        let id = match inherited {
+        let id = match link {
             Some(link) => program.attach_to_link(link.try_into().map_err(failed)?),
             None => program.attach_to_if_index(index, if native { XdpMode::Driver } else { XdpMode::Skb }),
         };
@@ -128,6 +133,10 @@ impl Redirect {
         // The loader falls back to netlink on EINVAL; such an attachment would survive a crash unseen.
         let link = FdLink::try_from(link)
             .map_err(|_| failed("the kernel cannot attach by bpf_link (Linux 5.9 or later is needed)"))?;
+        if took_over {
+            // Read after the replacement, when the old program counts no more.
+            self.inherited = Some(old.and_then(|map| sum(&map).ok()).unwrap_or_default());
+        }
         self.hold = Some(match pin {
             None => Hold::Process(link),
             Some(path) if took_over => Hold::Pin(PinnedLink::from_pin(path).map_err(failed)?),
@@ -151,11 +160,14 @@ impl Redirect {
     /// # Errors
     /// What the kernel says about the map.
     pub(crate) fn fallback(&self) -> io::Result<Fallback> {
-        let sum = |key: u32| {
-            let values = self.fallback.get(&key, 0).map_err(io::Error::other)?;
-            Ok::<u64, io::Error>(values.iter().sum())
-        };
-        Ok(Fallback { dropped: sum(0)?, forwarded: sum(1)? })
+        let own = sum(&self.fallback).map_err(io::Error::other)?;
+        let before = self.inherited.unwrap_or_default();
+        Ok(Fallback { dropped: own.dropped + before.dropped, forwarded: own.forwarded + before.forwarded })
+    }
+
+    /// Whether the attachment was there before this process.
+    pub(crate) fn took_over(&self) -> bool {
+        self.inherited.is_some()
     }
 
     /// Takes the program off the device, and the pin away.
@@ -184,6 +196,20 @@ fn inherit(pin: &Path, attached: Attached, native: bool) -> Result<Option<FdLink
     remove_stale(pin)
 }
 
+fn sum(map: &PerCpuArray<MapData, u64>) -> Result<Fallback, MapError> {
+    let sum = |key: u32| map.get(&key, 0).map(|values| values.iter().sum());
+    Ok(Fallback { dropped: sum(0)?, forwarded: sum(1)? })
+}
+
+/// Where a loaded program of this kind counts.
+fn fallback_of(program: u32) -> Option<PerCpuArray<MapData, u64>> {
+    let info = loaded_programs().flatten().find(|info| info.id() == program)?;
+    let maps = info.map_ids().ok().flatten()?;
+    let mut maps = maps.into_iter().filter_map(|id| MapData::from_id(id).ok());
+    let fallback = maps.find(|map| map.info().is_ok_and(|info| info.name() == b"fallback"))?;
+    PerCpuArray::try_from(Map::PerCpuArray(fallback)).ok()
+}
+
 /// Removes the pin of a device that is no more, or of an attachment that is not wanted.
 fn remove_stale(pin: &Path) -> Result<Option<FdLink>, RedirectError> {
     match std::fs::remove_file(pin) {
@@ -202,7 +228,7 @@ fn failed(error: impl ToString) -> RedirectError {
 
 fn of_loader(error: EbpfError) -> RedirectError {
     match &error {
-        EbpfError::MapError(aya::maps::MapError::CreateError { io_error, .. }) if denied(io_error) => {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) if denied(io_error) => {
             RedirectError::NotPermitted
         }
         _ => failed(error),

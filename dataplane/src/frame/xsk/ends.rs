@@ -53,13 +53,18 @@ impl Receiver {
 
     /// Takes received frames until the batch is full or the ring is empty.
     pub(crate) fn receive(&mut self, umem: &mut Umem, batch: &mut Batch) {
+        let mut taken = false;
         while !batch.is_full() {
             let Some(descriptor) = self.rx.pop() else { break };
+            taken = true;
             if let Some(frame) = umem.received(self.side, descriptor.addr, descriptor.len) {
                 batch.push(frame);
             }
         }
-        self.rx.publish();
+        // Storing an index that did not change would only take the cache line from the kernel's core.
+        if taken {
+            self.rx.publish();
+        }
     }
 
     /// Lends free chunks to the kernel until the fill ring is full or only `reserve` chunks are left.
@@ -129,11 +134,15 @@ impl Transmitter {
 
     /// Frees the chunks of sent frames.
     pub(crate) fn reclaim(&mut self, umem: &mut Umem) {
+        let mut taken = false;
         for _ in 0..self.tx.size() {
             let Some(address) = self.completion.pop() else { break };
+            taken = true;
             umem.completed(self.side, address);
         }
-        self.completion.publish();
+        if taken {
+            self.completion.publish();
+        }
     }
 
     /// Puts one frame into the ring, unseen until [`Transmitter::publish`].

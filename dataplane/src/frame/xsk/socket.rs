@@ -21,7 +21,7 @@ use crate::verdict::Side;
 
 /// How long a bind waits for a socket of a process that has just died to let go of the queue: the kernel frees its
 /// pool in a work queue, after the process is gone (`xp_put_pool`, `xp_release_deferred`).
-const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Send buffer, bytes. In copy mode each frame in flight is charged to it as an skb (about twice its bytes); a
