@@ -2,5 +2,9 @@
 //! must explain.
 
 pub mod config;
+pub mod daemon;
+pub mod engine;
+pub mod observe;
 pub mod policy;
+pub mod socket;
 pub mod store;

@@ -10,7 +10,7 @@ use dataplane::policy::{Endpoint, ServiceKey};
 use dataplane::verdict::Verdict;
 use serde::ser::{Serialize, SerializeSeq, SerializeStruct, Serializer};
 
-use super::compile::Compiled;
+use super::compile::Named;
 use super::valid::{ServiceRange, ValidPolicy};
 
 /// The reachability of all workload pairs. Serializes as `service`, `workloads` (names), and `pairs`: one object for
@@ -22,7 +22,7 @@ pub struct Matrix<'a> {
     workloads: Vec<&'a str>,
     /// Each workload's first IPv4 and first IPv6 endpoint.
     ends: Vec<Ends>,
-    compiled: &'a Compiled,
+    compiled: Named<'a>,
 }
 
 type Ends = [Option<Endpoint>; 2];
@@ -42,7 +42,7 @@ pub struct Pair<'a> {
 
 /// The matrix of `policy` for `service`: between first addresses, IPv4 if both have it, else IPv6.
 #[must_use]
-pub fn matrix<'a>(policy: &'a ValidPolicy, compiled: &'a Compiled, service: ServiceKey) -> Matrix<'a> {
+pub fn matrix<'a>(policy: &'a ValidPolicy, compiled: Named<'a>, service: ServiceKey) -> Matrix<'a> {
     let first = |addresses: &[IpAddr], v4: bool| {
         let first = addresses.iter().find(|address| address.is_ipv4() == v4)?;
         Some(compiled.table.resolve(Address::from(*first)))

@@ -14,7 +14,7 @@ pub mod compile;
 pub mod explain;
 pub mod matrix;
 
-pub use compile::{CompileError, CompileOptions, Compiled, Limits, RuleInfo, compile};
+pub use compile::{CompileError, CompileOptions, Compiled, Limits, Named, RuleInfo, compile};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use explain::{ExplainError, Explanation, explain};
 pub use hash::hash;

@@ -25,10 +25,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-pub use record::{Meta, Publication, Record, StoredFile, policy_hash};
+pub use record::{Meta, Publication, Record, StoredFile, source_hash};
 
 /// How much history is kept. The two newest records are kept whatever their size.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// At most so many records, 2 to 10,000.
     pub records: usize,
@@ -249,17 +249,6 @@ impl Store {
         self.entries.push(Entry { epoch: meta.epoch, bytes: text.len() as u64, meta: Some(meta) });
         self.prune();
         Ok(())
-    }
-
-    /// Takes back the newest record, whose policy could not be put in force after all.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn withdraw(&mut self, epoch: u32) -> Result<(), StoreError> {
-        let path = self.path(epoch);
-        fs::remove_file(&path).map_err(io_error("remove", &path))?;
-        self.entries.retain(|e| e.epoch != epoch);
-        File::open(&self.policies).and_then(|d| d.sync_all()).map_err(io_error("fsync", &self.policies))
     }
 
     fn prune(&mut self) {

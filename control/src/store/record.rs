@@ -37,6 +37,8 @@ pub enum Publication {
     Request,
     /// A request to publish an earlier policy again.
     Rollback,
+    /// At start, in place of a newer policy that was damaged or refused.
+    Restored,
 }
 
 /// What the history says of a published policy.
@@ -44,8 +46,11 @@ pub enum Publication {
 pub struct Meta {
     /// The epoch it was published as; never reused in one state directory.
     pub epoch: u32,
-    /// BLAKE3 of its source files, names and texts, hexadecimal.
+    /// BLAKE3 of what it means, hexadecimal: equal for policies that differ only in form. See
+    /// [`crate::policy::hash`].
     pub policy_hash: String,
+    /// BLAKE3 of its source files, names and texts, hexadecimal.
+    pub source_hash: String,
     /// When, RFC 3339 in UTC.
     #[schema(value_type = String, example = "2026-01-31T12:00:00Z")]
     pub at: jiff::Timestamp,
@@ -59,10 +64,10 @@ pub struct Meta {
     pub rules: u32,
     /// Workloads in it.
     pub workloads: u32,
-    /// For a rollback: the epoch that was published again.
+    /// For a rollback or a restored policy: the epoch that was published again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_to: Option<u32>,
-    /// The hash of the last policy that was published from the configuration's files, if any was.
+    /// The source hash of the last policy that was published from the configuration's files, if any was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
 }
@@ -76,9 +81,9 @@ pub struct Record {
     pub files: Vec<StoredFile>,
 }
 
-/// The hash that names a policy: BLAKE3 over the number of files, then the length and bytes of each name and text.
+/// The hash that names a policy's source: BLAKE3 over the number of files, then the length and bytes of each name and text.
 #[must_use]
-pub fn policy_hash(files: &[StoredFile]) -> String {
+pub fn source_hash(files: &[StoredFile]) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(files.len() as u64).to_le_bytes());
     for part in files.iter().flat_map(|f| [&f.name, &f.text]) {
@@ -128,7 +133,7 @@ pub(super) fn decode(text: &[u8]) -> Result<Record, &'static str> {
     let json = second.strip_suffix(b"\n").and_then(checked).ok_or("the hash of its text does not hold")?;
     let files: Vec<StoredFile> =
         serde_json::from_slice(json).map_err(|_| "its text is of another version")?;
-    if policy_hash(&files) != meta.policy_hash {
+    if source_hash(&files) != meta.source_hash {
         return Err("its text is not that of its header");
     }
     Ok(Record { meta, files })

@@ -122,7 +122,7 @@ fn explain_and_matrix_agree_with_oracle() {
             }
             let key = ServiceKey::from_value(service).unwrap();
             let told =
-                explain(&policy, &compiled, &source.to_string(), &destination.to_string(), key).unwrap();
+                explain(&policy, compiled.named(), &source.to_string(), &destination.to_string(), key).unwrap();
             let oracle = oracle::decide(&policy, source, destination, service);
             let told = Answer {
                 allowed: told.verdict == "allow",
@@ -132,7 +132,7 @@ fn explain_and_matrix_agree_with_oracle() {
             };
             assert_eq!(told, oracle, "seed {seed}: {source} {destination} {service:#x}");
         }
-        let matrix = matrix(&policy, &compiled, ServiceKey::new(6, 443));
+        let matrix = matrix(&policy, compiled.named(), ServiceKey::new(6, 443));
         for pair in matrix.pairs().filter(|pair| pair.verdict != "none") {
             let addresses = |name: &str| {
                 let workload = policy.workloads.iter().find(|workload| workload.name == name).unwrap();

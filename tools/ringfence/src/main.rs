@@ -3,6 +3,7 @@
 //! Exit status of every command: 0 done; 1 refused or failed, with a message on stderr; 2 bad usage.
 
 mod cli;
+mod client;
 mod demo;
 mod outcome;
 mod replay;

@@ -15,7 +15,7 @@ use dataplane::policy::ServiceKey;
 use dataplane::verdict::{Decision, Gate, RuleId, Verdict};
 use serde::Serialize;
 
-use super::compile::Compiled;
+use super::compile::Named;
 use super::valid::{ServiceRange, ValidPolicy};
 pub use candidate::Candidate;
 use end::{End, Regime};
@@ -127,13 +127,13 @@ impl std::error::Error for ExplainError {}
 /// An end that is not known by that name, ends of different families, or a table that is not of this policy.
 pub fn explain(
     policy: &ValidPolicy,
-    compiled: &Compiled,
+    compiled: Named<'_>,
     source: &str,
     destination: &str,
     service: ServiceKey,
 ) -> Result<Explanation, ExplainError> {
     let (from, to) = addresses(policy, source, destination)?;
-    let table = &compiled.table;
+    let table = compiled.table;
     let resolve = |address: IpAddr| table.resolve(Address::from(address));
     let decision = table.decide(resolve(from), resolve(to), service);
 
@@ -161,7 +161,7 @@ pub fn explain(
     })
 }
 
-fn reason(compiled: &Compiled, decision: &Decision) -> String {
+fn reason(compiled: Named<'_>, decision: &Decision) -> String {
     if decision.rule < RuleId::FIRST {
         return compiled.rule_name(decision.rule).to_owned();
     }
@@ -172,7 +172,7 @@ fn reason(compiled: &Compiled, decision: &Decision) -> String {
 }
 
 /// Whether the policy, read rule by rule, has the rule that the table names at the gate that decided.
-fn check(compiled: &Compiled, decision: &Decision, flow: &candidate::Flow<'_>) -> Result<(), ExplainError> {
+fn check(compiled: Named<'_>, decision: &Decision, flow: &candidate::Flow<'_>) -> Result<(), ExplainError> {
     let gate = match decision.gate {
         Gate::Egress => &flow.egress,
         Gate::Ingress => &flow.ingress,

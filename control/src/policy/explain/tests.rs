@@ -41,7 +41,7 @@ fn estate() -> (ValidPolicy, Compiled) {
 fn ask(source: &str, destination: &str, service: &str) -> Result<Explanation, ExplainError> {
     let (policy, compiled) = estate();
     let key = ServiceKey::from_value(parse_one(service).unwrap()).unwrap();
-    explain(&policy, &compiled, source, destination, key)
+    explain(&policy, compiled.named(), source, destination, key)
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_table_of_another_policy_is_told() {
     let mut other = policy.clone();
     other.tiers.iter_mut().for_each(|tier| tier.rules.retain(|rule| rule.name != "shop"));
     let key = ServiceKey::from_value(parse_one("tcp/5432").unwrap()).unwrap();
-    let error = explain(&other, &compiled, "web", "db", key).unwrap_err();
+    let error = explain(&other, compiled.named(), "web", "db", key).unwrap_err();
     assert_eq!(error, ExplainError::Disagreement { table: "shop".to_owned(), policy: "zurich".to_owned() });
 }
 

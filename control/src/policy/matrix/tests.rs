@@ -19,7 +19,7 @@ fn every_pair_once_with_verdict_and_rule() {
     let file = SourceFile { name: "policy.yaml".to_owned(), text: POLICY.to_owned() };
     let policy = load_texts(&[file]).unwrap().policy;
     let compiled = compile(&policy, &CompileOptions::default()).unwrap();
-    let matrix = matrix(&policy, &compiled, ServiceKey::new(6, 5432));
+    let matrix = matrix(&policy, compiled.named(), ServiceKey::new(6, 5432));
     let pairs: Vec<_> = matrix.pairs().map(|p| (p.source, p.destination, p.verdict, p.rule)).collect();
     assert_eq!(
         pairs,

@@ -1,10 +1,17 @@
 //! The command tree and where each command is done.
 
+mod offline;
+mod policy;
+mod print;
+mod run;
+mod show;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::Outcome;
 use crate::{demo, replay};
 
 /// Label policy for network segments, enforced on the wire.
@@ -181,6 +188,9 @@ pub(crate) struct FlowsArgs {
     /// Only flows with this workload at either end.
     #[arg(long, value_name = "NAME")]
     pub(crate) workload: Option<String>,
+    /// Only flows with this address at either end.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<IpAddr>,
     /// Only flows with this label at either end.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Option<String>,
@@ -221,11 +231,23 @@ pub(crate) fn run(command: Command) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Version => {
-            println!("ringfence {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        _ => Err(Failure::failed("this build lacks that command")),
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => offline::check(&args),
+        Command::Explain(args) => offline::explain(&args),
+        Command::Matrix(args) => offline::matrix(&args),
+        Command::Status(args) => show::status(&args),
+        Command::Flows(args) => show::flows(&args),
+        Command::Rules(args) => show::rules(&args),
+        Command::Workloads(args) => show::workloads(&args),
+        Command::Drops(args) => show::drops(&args),
+        Command::Policy(command) => match command {
+            PolicyCommand::Publish(args) => policy::publish(&args),
+            PolicyCommand::Rollback(args) => policy::rollback(&args),
+            PolicyCommand::History(args) => policy::history(&args),
+            PolicyCommand::Show(args) => policy::show(&args),
+        },
+        Command::Schema => print::json(&control::policy::json_schema()),
+        Command::Version => print::out(&format!("ringfence {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
 

@@ -1,0 +1,122 @@
+//! What a configuration file may say, what it may not, and what the shipped one says.
+
+use std::path::Path;
+
+use super::accounts::Accounts;
+use super::*;
+
+fn parse(text: &str) -> Result<Config, Diagnostics> {
+    let source = SourceFile { name: "ringfence.yaml".into(), text: text.into() };
+    Config::parse(source, Path::new("/etc/ringfence"))
+}
+
+#[test]
+fn the_shipped_file_loads_and_its_defaults_are_the_defaults() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/ringfence.yaml");
+    let shipped = Config::load(&path).unwrap_or_else(|e| panic!("{e}"));
+    let [wire] = shipped.wires.as_slice() else { panic!("one wire") };
+    assert_eq!((wire.inside.interface.as_str(), wire.outside.interface.as_str()), ("eth1", "eth2"));
+    let minimal = "wires: [{name: segment-a, inside: {interface: eth1}, outside: {interface: eth2}}]";
+    let minimal = parse(minimal).unwrap();
+    let shipped = Config { policy: Vec::new(), ..shipped };
+    assert_eq!(shipped, minimal, "what the file shows as default is not what leaving it out means");
+}
+
+#[test]
+fn nothing_is_needed() {
+    for text in ["", "# only a comment\n", "wires: []\n", "{}"] {
+        let config = parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
+        assert!(config.wires.is_empty() && config.policy.is_empty(), "{text:?}");
+        assert_eq!(config.socket.mode, 0o660);
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let config = parse("policy: [a.yaml, /b]\nstate_dir: state\nsocket: {path: s}\n").unwrap();
+    assert_eq!(config.policy, [Path::new("/etc/ringfence/a.yaml"), Path::new("/b")]);
+    assert_eq!(config.state_dir, Path::new("/etc/ringfence/state"));
+    assert_eq!(config.socket.path, Path::new("/etc/ringfence/s"));
+}
+
+/// Name, text, then line, column and a part of the message of each fault.
+type Refusal = (&'static str, &'static str, &'static [(u32, u32, &'static str)]);
+
+const REFUSALS: &[Refusal] = &[
+    ("unknown key", "state_dri: /x\n", &[(1, 1, "state_dri")]),
+    ("unknown key inside", "socket:\n  moed: \"0600\"\n", &[(2, 3, "moed")]),
+    ("missing", "wires:\n  - name: a\n    inside: {interface: e}\n", &[(3, 5, "outside")]),
+    ("not a mapping", "- a\n", &[(1, 1, "")]),
+    ("not yaml", "a: [\n", &[(2, 1, "")]),
+    ("duplicate key", "cores: []\ncores: []\n", &[(2, 1, "cores")]),
+    ("number", "flows: {capacity: many}\n", &[(1, 19, "")]),
+    ("low", "flows: {capacity: 1}\n", &[(1, 19, "1024 to 67108864")]),
+    ("high", "publish_timeout_ms: 600001\n", &[(1, 21, "10 to 600000")]),
+    ("mode", "socket: {mode: \"0999\"}\n", &[(1, 16, "permission")]),
+    ("setuid", "socket: {mode: \"4660\"}\n", &[(1, 16, "permission")]),
+    ("group", "socket: {group: no-such-group}\n", &[(1, 17, "no-such-group")]),
+    ("user", "access: {read: {users: [no-such-user]}}\n", &[(1, 25, "no-such-user")]),
+    (
+        "frames",
+        "wires: [{name: a, inside: {interface: a}, outside: {interface: b}, frames_per_queue: 5000}]\n",
+        &[(1, 87, "power of two")],
+    ),
+    ("core", "cores: [0, 1024]\n", &[(1, 12, "0 to 1023")]),
+    (
+        "all faults at once",
+        "wires:
+- {name: a b, inside: {interface: e0}, outside: {interface: e/1, mode: fast}, queues: 65}
+- {name: b, inside: {interface: e0}, outside: {interface: e2}, fail: ajar}
+- {name: b, inside: {interface: e3}, outside: {interface: sixteen-letters-}}
+",
+        &[
+            (2, 10, "name of a wire"),
+            (2, 59, "name of an interface"),
+            (2, 70, "`mode` cannot be `fast`"),
+            (2, 85, "1 to 64"),
+            (3, 31, "`e0` is used twice"),
+            (3, 68, "`fail` cannot be `ajar`"),
+            (4, 10, "`b` is used twice"),
+            (4, 57, "name of an interface"),
+        ],
+    ),
+];
+
+#[test]
+fn every_fault_has_its_place() {
+    for (name, text, faults) in REFUSALS {
+        let found = parse(text).expect_err(name);
+        let found: Vec<_> = found.iter().map(|d| (d.line, d.column, d.message.as_str())).collect();
+        assert_eq!(found.len(), faults.len(), "{name}: {found:?}");
+        for (found, wanted) in found.iter().zip(*faults) {
+            assert_eq!((found.0, found.1), (wanted.0, wanted.1), "{name}: {found:?}");
+            assert!(found.2.contains(wanted.2), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_a_diagnostic() {
+    let error = Config::load(Path::new("/nonexistent/ringfence.yaml")).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/ringfence.yaml"), "{error}");
+}
+
+#[test]
+fn accounts_are_found_by_name_and_number() {
+    let accounts = Accounts::of(
+        "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:/bin/sh\nbob:x:1001:100::/:/bin/sh\n",
+        "root:x:0:\nops:x:200:ann,bob,gone\nempty:x:201:\nodd\n",
+    );
+    assert_eq!(accounts.user("ann"), Some(1000));
+    assert_eq!(accounts.user("4711"), Some(4711));
+    assert_eq!(accounts.user("x"), None);
+    assert_eq!(accounts.group("ops"), Some(200));
+    assert_eq!(accounts.group("odd"), None);
+    for (gid, members) in [(200, vec![1000, 1001]), (201, vec![]), (999, vec![])] {
+        assert_eq!(accounts.members(gid).collect::<Vec<_>>(), members, "{gid}");
+    }
+    let ops = Principals { users: [1000].into(), groups: [200].into() };
+    for (uid, gid, allowed) in [(1000, 1, true), (1, 200, true), (1, 1, false), (200, 1000, false)] {
+        assert_eq!(ops.contains(uid, gid), allowed, "{uid}:{gid}");
+    }
+}

@@ -1,0 +1,92 @@
+//! From the text of a policy to a table that could be published.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::policy::PolicyTable;
+
+use crate::observe::hits::Rules;
+use crate::observe::names::Names;
+use crate::policy::valid::ValidPolicy;
+use crate::policy::{CompileError, CompileOptions, Diagnostics, Loaded, SourceFile, compile, load_texts};
+use crate::store::StoredFile;
+
+/// A policy that is right and compiled.
+pub struct Candidate {
+    /// What the table was compiled from.
+    pub policy: Arc<ValidPolicy>,
+    /// Its source.
+    pub files: Vec<StoredFile>,
+    /// BLAKE3 of what it means, hexadecimal.
+    pub hash: String,
+    /// What it says that is probably not meant.
+    pub warnings: Diagnostics,
+    /// The table.
+    pub table: PolicyTable,
+    /// The rules; index is the rule's id.
+    pub rules: Rules,
+    /// The names of its addresses.
+    pub names: Names,
+    /// How long validating took.
+    pub validate: Duration,
+    /// How long compiling took.
+    pub compile: Duration,
+}
+
+/// Why a policy is refused.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Its text is wrong.
+    Invalid(Diagnostics),
+    /// It is right, but cannot be compiled within the limits.
+    Uncompilable(CompileError),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(diagnostics) => diagnostics.fmt(f),
+            Self::Uncompilable(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Validates and compiles. Takes as long as it takes: seconds for a hundred thousand workloads.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn check(files: &[StoredFile], wires: &[String]) -> Result<Candidate, Refusal> {
+    let texts: Vec<SourceFile> =
+        files.iter().map(|f| SourceFile { name: f.name.clone(), text: f.text.clone() }).collect();
+    let start = Instant::now();
+    let loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
+    let candidate = Candidate::new(loaded, wires)?;
+    Ok(Candidate { validate: start.elapsed().saturating_sub(candidate.compile), ..candidate })
+}
+
+impl Candidate {
+    /// Compiles what was loaded.
+    ///
+    /// # Errors
+    /// [`Refusal::Uncompilable`].
+    pub fn new(loaded: Loaded, wires: &[String]) -> Result<Self, Refusal> {
+        let start = Instant::now();
+        let options = CompileOptions { wires, ..CompileOptions::default() };
+        let compiled = compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?;
+        let compile = start.elapsed();
+        Ok(Self {
+            hash: loaded.hash().to_hex().to_string(),
+            names: Names::new(&loaded.policy),
+            policy: Arc::new(loaded.policy),
+            files: loaded.files.into_iter().map(|f| StoredFile { name: f.name, text: f.text }).collect(),
+            warnings: loaded.warnings,
+            table: compiled.table,
+            rules: compiled.rules.into(),
+            validate: Duration::ZERO,
+            compile,
+        })
+    }
+}

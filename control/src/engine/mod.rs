@@ -1,0 +1,189 @@
+//! The daemon's state and what can be done with it: the policy in force, its publishing, its history.
+//!
+//! Everything runs on the control thread but two things that take long, which run one at a time on a helper thread of
+//! the runtime: validating and compiling a policy, and writing it to disk. The workers see nothing of either.
+
+mod candidate;
+mod publish;
+mod start;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dataplane::counters::{Counter, DropRecord, WorkerCounters};
+use dataplane::policy::{Publisher, Snapshot};
+use dataplane::verdict::{Epoch, RuleId, WireId};
+use jiff::Timestamp;
+
+use crate::observe::drops::{self, DropKind, Drops, Wording};
+use crate::observe::hits::{Hits, Rules};
+use crate::observe::names::Names;
+use crate::observe::worker::Worker;
+use crate::policy::valid::ValidPolicy;
+use crate::store::{Meta, Store, StoredFile};
+
+pub use candidate::{Candidate, Refusal, check};
+pub use publish::{Author, PublishError, Published};
+pub use start::StartError;
+pub(crate) use start::{config_author, config_files};
+
+/// The policy that decides now, with everything that explains it.
+#[derive(Debug)]
+pub struct InForce {
+    /// What the history says of it.
+    pub meta: Meta,
+    /// The table and its counters.
+    pub snapshot: Arc<Snapshot>,
+    /// What the table was compiled from.
+    pub policy: Arc<ValidPolicy>,
+    /// The rules; index is the rule's id.
+    pub rules: Rules,
+    /// Its source.
+    pub files: Vec<StoredFile>,
+    /// The names of its addresses.
+    pub names: Names,
+    /// How long compiling took.
+    pub compile: Duration,
+}
+
+/// What the engine is given at its start.
+pub struct Parts {
+    /// The workers, by number; none of them reads yet.
+    pub workers: Vec<Worker>,
+    /// The wires' names, by [`WireId`].
+    pub wires: Vec<String>,
+    /// The state directory.
+    pub store: Store,
+    /// How long a publish waits for the workers.
+    pub timeout: Duration,
+    /// Makes every worker look at the policy soon, even if no frame comes.
+    pub wake: Wake,
+}
+
+/// Wakes the workers.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// The daemon's state. Cheap to share: everything inside is behind a lock that is held for short.
+pub struct Engine {
+    publisher: Arc<Publisher>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) wires: Vec<String>,
+    timeout: Duration,
+    wake: Wake,
+    /// Held from validation until the workers took the policy: one publish at a time, in order of arrival.
+    turn: tokio::sync::Mutex<()>,
+    store: Mutex<Store>,
+    in_force: Mutex<Option<Arc<InForce>>>,
+    hits: Mutex<Hits>,
+    drops: Mutex<Drops>,
+    notices: Mutex<Vec<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while a lock was held is a bug elsewhere; the data are still whole between two statements of ours.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// How tables reach the workers.
+    #[must_use]
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
+    }
+
+    /// The policy that decides now; `None` before the first publish, when everything is dropped.
+    #[must_use]
+    pub fn in_force(&self) -> Option<Arc<InForce>> {
+        lock(&self.in_force).clone()
+    }
+
+    /// What was published, newest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Meta> {
+        lock(&self.store).history().rev().cloned().collect()
+    }
+
+    /// What an operator should know about the start, oldest first.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        lock(&self.notices).clone()
+    }
+
+    fn notice(&self, text: String) {
+        tracing::warn!("{text}");
+        lock(&self.notices).push(text);
+    }
+
+    /// Regular work: drops the tables no worker reads any more, and collects the drop records. Call it about ten
+    /// times a second.
+    pub fn tick(&self) {
+        self.retire();
+        self.collect();
+    }
+
+    fn retire(&self) {
+        lock(&self.hits).retire(&self.publisher);
+    }
+
+    fn collect(&self) {
+        let (mut drops, now) = (lock(&self.drops), Timestamp::now());
+        let words = Words { hits: lock(&self.hits), in_force: self.in_force(), wires: &self.wires };
+        for worker in &self.workers {
+            drops.collect(&worker.records, &words, now);
+        }
+    }
+
+    /// Runs `read` on the rule counts, brought up to date.
+    pub(crate) fn with_hits<T>(&self, read: impl FnOnce(&Hits) -> T) -> T {
+        self.retire();
+        read(&lock(&self.hits))
+    }
+
+    /// Runs `read` on the drops, brought up to date.
+    pub(crate) fn with_drops<T>(&self, read: impl FnOnce(&Drops) -> T) -> T {
+        self.collect();
+        read(&lock(&self.drops))
+    }
+
+    /// The wires' names, by [`WireId`].
+    #[must_use]
+    pub fn wire_names(&self) -> &[String] {
+        &self.wires
+    }
+
+    pub(crate) fn wire_name(&self, wire: WireId) -> &str {
+        self.wires.get(usize::from(wire.0)).map_or("", String::as_str)
+    }
+
+    /// The name of a rule of a table that is in force or was not long ago.
+    pub(crate) fn rule_name(&self, epoch: Epoch, rule: RuleId) -> Option<String> {
+        lock(&self.hits).name(epoch, rule).map(str::to_owned)
+    }
+
+    /// Adds up one count over the workers.
+    pub(crate) fn sum(&self, count: impl Fn(&WorkerCounters) -> &Counter) -> u64 {
+        self.workers.iter().map(|worker| count(&worker.counters).get()).fold(0, u64::wrapping_add)
+    }
+}
+
+/// The words of drop records: rule names of the epoch they were written under, names of addresses of now.
+struct Words<'a> {
+    hits: MutexGuard<'a, Hits>,
+    in_force: Option<Arc<InForce>>,
+    wires: &'a [String],
+}
+
+impl Wording for Words<'_> {
+    fn kind(&self, record: &DropRecord) -> DropKind {
+        let unnamed = |epoch: Epoch| format!("(a rule of epoch {})", epoch.0);
+        let rule = record.rule.map(|rule| {
+            self.hits.name(record.epoch, rule).map_or_else(|| unnamed(record.epoch), str::to_owned)
+        });
+        let WireId(wire) = record.wire;
+        let wire = self.wires.get(usize::from(wire)).cloned().unwrap_or_default();
+        drops::kind(record, rule, wire, |address| match &self.in_force {
+            Some(now) => now.names.who(address, &now.snapshot.table, &now.policy),
+            None => crate::observe::names::Who::Unknown,
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! What operators see: counters, drops, flows, all in the policy's own words.
+
+pub mod drops;
+pub mod hits;
+pub mod names;
+pub mod worker;

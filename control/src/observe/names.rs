@@ -1,0 +1,108 @@
+//! From addresses to the words people use for them.
+
+use std::collections::HashMap;
+
+use dataplane::address::Address;
+use dataplane::policy::PolicyTable;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::policy::valid::{Labels, ValidPolicy};
+
+/// What an address is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "name")]
+pub enum Who {
+    /// A workload.
+    Workload(String),
+    /// No workload; the narrowest network that holds the address.
+    Network(String),
+    /// Neither.
+    Unknown,
+}
+
+/// The networks of a policy, by prefix.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// The prefix lengths in use, over 128 bits (IPv4 mapped), longest first; at most 129.
+    lens: Vec<u8>,
+    /// (length, network bits) to the network's index.
+    prefixes: HashMap<(u8, u128), u32>,
+}
+
+fn mask(len: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
+}
+
+impl Names {
+    /// Of `policy`.
+    #[must_use]
+    pub fn new(policy: &ValidPolicy) -> Self {
+        let mut names = Self::default();
+        for (index, network) in (0u32..).zip(&policy.networks) {
+            for prefix in &network.prefixes {
+                let len = if prefix.address.is_ipv4() { prefix.len + 96 } else { prefix.len };
+                // Two networks with the same prefix: the first gives the name.
+                names
+                    .prefixes
+                    .entry((len, Address::from(prefix.address).bits() & mask(len)))
+                    .or_insert(index);
+                names.lens.push(len);
+            }
+        }
+        names.lens.sort_unstable_by(|a, b| b.cmp(a));
+        names.lens.dedup();
+        names
+    }
+
+    fn network(&self, address: Address) -> Option<u32> {
+        // ::/0 is 128 bits of prefix shorter than 0.0.0.0/0 (96), so v4 addresses must not match v6 prefixes.
+        let v4 = address.is_v4();
+        let lens = self.lens.iter().filter(|&&len| !v4 || len >= 96);
+        lens.filter_map(|&len| self.prefixes.get(&(len, address.bits() & mask(len)))).next().copied()
+    }
+
+    /// What `address` is called under `policy`, from which `self` and `table` were made.
+    #[must_use]
+    pub fn who(&self, address: Address, table: &PolicyTable, policy: &ValidPolicy) -> Who {
+        if let Some(owner) = table.resolve(address).owner()
+            && let Some(workload) = policy.workloads.get(owner.index() as usize)
+        {
+            return Who::Workload(workload.name.clone());
+        }
+        let network = self.network(address).and_then(|index| policy.networks.get(index as usize));
+        network.map_or(Who::Unknown, |network| Who::Network(network.name.clone()))
+    }
+
+    /// The own labels of the workload or the narrowest network that holds `address`.
+    #[must_use]
+    pub fn labels<'a>(
+        &self,
+        address: Address,
+        table: &PolicyTable,
+        policy: &'a ValidPolicy,
+    ) -> Option<&'a Labels> {
+        if let Some(owner) = table.resolve(address).owner() {
+            return policy.workloads.get(owner.index() as usize).map(|workload| &workload.labels);
+        }
+        let network = policy.networks.get(self.network(address)? as usize)?;
+        Some(&network.labels)
+    }
+}
+
+/// `tcp/443`, `icmp/8/0`, `gre`, …: a point of the service space for people, in a form that the policy accepts.
+#[must_use]
+pub fn service_name(key: u32) -> String {
+    let (protocol, low) = (key >> 16, key & 0xffff);
+    match protocol {
+        1 => format!("icmp/{}/{}", low >> 8, low & 0xff),
+        6 => format!("tcp/{low}"),
+        17 => format!("udp/{low}"),
+        47 => "gre".into(),
+        50 => "esp".into(),
+        51 => "ah".into(),
+        58 => format!("icmpv6/{}/{}", low >> 8, low & 0xff),
+        132 => format!("sctp/{low}"),
+        other => other.to_string(),
+    }
+}

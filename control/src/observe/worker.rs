@@ -1,0 +1,21 @@
+//! What the control thread sees of a worker.
+
+use std::sync::Arc;
+
+use dataplane::counters::{DropRecords, WorkerCounters};
+use dataplane::verdict::WireId;
+
+/// One worker, by its number.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The wire it serves.
+    pub wire: WireId,
+    /// The queue pair of that wire it serves.
+    pub queue: u16,
+    /// The core it is pinned to.
+    pub core: Option<u16>,
+    /// What it counts.
+    pub counters: Arc<WorkerCounters>,
+    /// What it tells of the frames it dropped.
+    pub records: Arc<DropRecords>,
+}

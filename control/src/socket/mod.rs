@@ -1,0 +1,136 @@
+//! The control socket: HTTP and JSON on a Unix socket, so that `curl --unix-socket` works.
+//!
+//! `GET /openapi.json` describes it. Every answer with a status of 400 or above is an [`error::ErrorBody`]. Who may
+//! read and who may change is decided by the credentials of the connecting process, see [`access::Access`].
+//!
+//! Limits: connections at a time, bytes of a request's head (16 KiB) and of its body, the time to send a request and
+//! to take its answer, two bodies in memory at a time (one of a reader, one of a changer), pages of listings.
+
+pub mod access;
+mod ask;
+mod body;
+mod change;
+pub mod error;
+mod flows;
+mod listen;
+mod openapi;
+mod read;
+mod stream;
+pub mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
+use tokio::sync::Semaphore;
+
+use crate::daemon::Wires;
+use crate::engine::Engine;
+use access::{Access, Peer, Right};
+use error::ApiError;
+
+pub use listen::{Listener, SocketError};
+
+/// What the handlers work with.
+pub struct Shared {
+    /// The daemon's state.
+    pub engine: Arc<Engine>,
+    /// The wires as they are.
+    pub wires: Wires,
+    /// Who may do what.
+    pub access: Access,
+    /// The largest request body, bytes.
+    pub body_bytes: usize,
+    /// The time to send a body.
+    pub timeout: Duration,
+    /// When the daemon started.
+    pub started: Instant,
+    /// One body of each right in memory at a time.
+    pub(crate) bodies: [Semaphore; 2],
+}
+
+impl Shared {
+    /// One permit for each kind of body.
+    #[must_use]
+    pub fn bodies() -> [Semaphore; 2] {
+        [Semaphore::new(1), Semaphore::new(1)]
+    }
+}
+
+type App = Arc<Shared>;
+
+/// One route: what the router, the documentation and its test are made of.
+struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "compared with the documentation"))]
+    method: &'static str,
+    path: &'static str,
+    right: Right,
+    handler: fn() -> MethodRouter<App>,
+}
+
+macro_rules! route {
+    (GET $path:literal, $right:ident, $handler:path) => {
+        Route { method: "get", path: $path, right: Right::$right, handler: || get($handler) }
+    };
+    (POST $path:literal, $right:ident, $handler:path) => {
+        Route { method: "post", path: $path, right: Right::$right, handler: || post($handler) }
+    };
+}
+
+const ROUTES: &[Route] = &[
+    route!(GET "/openapi.json", Read, openapi::document),
+    route!(GET "/v1/status", Read, read::status),
+    route!(GET "/v1/flows", Read, flows::flows),
+    route!(GET "/v1/rules", Read, read::rules),
+    route!(GET "/v1/workloads", Read, read::workloads),
+    route!(GET "/v1/drops", Read, read::drops),
+    route!(GET "/v1/policy", Read, read::policy),
+    route!(GET "/v1/policy/history", Read, read::history),
+    route!(GET "/v1/explain", Read, ask::explain),
+    route!(GET "/v1/matrix", Read, ask::matrix),
+    route!(POST "/v1/policy", Change, change::publish),
+    route!(POST "/v1/policy/check", Read, change::check),
+    route!(POST "/v1/policy/rollback", Change, change::rollback),
+];
+
+/// The whole API.
+pub fn router(shared: Arc<Shared>) -> Router {
+    let mut router: Router<App> = Router::new();
+    for route in ROUTES {
+        let right = route.right;
+        let app = Arc::clone(&shared);
+        let guard = move |peer: Extension<Peer>, request: Request, next: Next| {
+            admit(Arc::clone(&app), right, peer, request, next)
+        };
+        router = router.route(route.path, (route.handler)().layer(from_fn(guard)));
+    }
+    router
+        .fallback(|| async {
+            ApiError::new(StatusCode::NOT_FOUND, "not_found", "no such path; see /openapi.json")
+        })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "this path has another method; see /openapi.json",
+            )
+        })
+        .with_state(shared)
+}
+
+/// Lets a request through if its peer has the right; only then is its body read, within the limits.
+async fn admit(
+    app: App,
+    right: Right,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    app.access.check(peer, right)?;
+    body::within_limits(&app, right, request, next).await
+}

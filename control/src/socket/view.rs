@@ -1,0 +1,276 @@
+//! What the read requests answer, as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::observe::drops::{DropCount, ReasonCount};
+use crate::store::{Meta, StoredFile};
+
+/// How the daemon is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// The version of the program.
+    pub version: &'static str,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// The policy in force; none means that everything is dropped.
+    pub policy: Option<PolicyStatus>,
+    /// What an operator should know about the start.
+    pub notices: Vec<String>,
+    /// The wires.
+    pub wires: Vec<WireView>,
+    /// The workers, by number.
+    pub workers: Vec<WorkerView>,
+    /// Counts of all workers together.
+    pub totals: Totals,
+    /// The most flows at a time, if there is a flow table.
+    pub flow_capacity: Option<usize>,
+}
+
+/// The policy in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PolicyStatus {
+    /// What the history says of it.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// How long compiling it took, ms.
+    pub compile_ms: f64,
+    /// The size of its table, bytes.
+    pub table_bytes: usize,
+    /// Whether every worker decides by it.
+    pub taken: bool,
+}
+
+/// A wire.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WireView {
+    /// Its name.
+    pub name: String,
+    /// The port towards the workloads.
+    pub inside: PortView,
+    /// The port towards the network.
+    pub outside: PortView,
+    /// Workers of it that run.
+    pub workers_alive: usize,
+    /// Workers of it.
+    pub workers: usize,
+}
+
+/// A port.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PortView {
+    /// Its interface.
+    pub interface: String,
+    /// Where the program runs and who copies.
+    pub mode: String,
+    /// `up`, `down` or `gone`.
+    pub state: &'static str,
+    /// Queues served.
+    pub queues: u32,
+    /// Largest packet, bytes.
+    pub mtu: u32,
+    /// Frames the kernel lost before a worker saw them: ring full, or no buffer.
+    pub lost_before_worker: u64,
+    /// Frames the device dropped after it took them.
+    pub lost_by_device: u64,
+    /// Frames that no worker was there for, and that were dropped.
+    pub fallback_dropped: u64,
+    /// Frames that no worker was there for, and that were sent on unjudged.
+    pub fallback_passed: u64,
+}
+
+/// A worker.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkerView {
+    /// Its number.
+    pub number: usize,
+    /// Its wire.
+    pub wire: String,
+    /// Its queue on both ports.
+    pub queue: u16,
+    /// The epoch it decides by; none while it does not read policy.
+    pub epoch: Option<u32>,
+    /// Its counts.
+    pub counts: Totals,
+}
+
+/// Counts of one worker, or of all.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct Totals {
+    /// Frames received, both sides.
+    pub received: u64,
+    /// Bytes of those frames.
+    pub received_bytes: u64,
+    /// Frames forwarded, both sides.
+    pub forwarded: u64,
+    /// Frames dropped, any reason.
+    pub dropped: u64,
+    /// Fragments held at this moment.
+    pub held: u64,
+    /// Policy decisions; equals the sum of all hits of rules and defaults.
+    pub decisions: u64,
+    /// Packets of a flow that was known and current.
+    pub flow_hits: u64,
+    /// Packets of a flow that was decided again.
+    pub flow_stale: u64,
+    /// Packets of no known flow.
+    pub flow_misses: u64,
+    /// Flows opened.
+    pub flows_opened: u64,
+    /// Flows evicted.
+    pub flows_evicted: u64,
+    /// Flows cut because a newer policy denies them.
+    pub flows_cut: u64,
+    /// Packets that a gate in mode `observe` would have dropped.
+    pub potentially_blocked: u64,
+}
+
+/// The rules in force, and what others counted before.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Rules {
+    /// The epoch of the policy in force.
+    pub epoch: Option<u32>,
+    /// Policy decisions since the start: the sum of all `hits` here.
+    pub decisions: u64,
+    /// Rules and defaults in force, in order of evaluation.
+    pub rules: Vec<RuleView>,
+    /// Rules that are no longer in force but decided something, by name.
+    pub removed: BTreeMap<String, u64>,
+}
+
+/// A rule or default.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// Its tier; `default` for the defaults.
+    pub tier: String,
+    /// Where it was written.
+    pub file: Option<String>,
+    /// The line.
+    pub line: Option<u32>,
+    /// Decisions it made since the start, under any epoch.
+    pub hits: u64,
+}
+
+/// A page of the workloads in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Workloads {
+    /// The epoch of the policy in force.
+    pub epoch: Option<u32>,
+    /// How many there are in all.
+    pub total: usize,
+    /// The page.
+    pub workloads: Vec<WorkloadView>,
+    /// The `after` of the next page, if there is one.
+    pub next: Option<usize>,
+}
+
+/// A workload.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkloadView {
+    /// Its name.
+    pub name: String,
+    /// Its labels; none means quarantine.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+    /// Its addresses.
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<IpAddr>,
+    /// The wire it is behind, if told.
+    pub wire: Option<String>,
+    /// Whether it is in quarantine.
+    pub quarantine: bool,
+}
+
+/// What was dropped.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DropsView {
+    /// Every reason with its count, exact since the start.
+    pub reasons: Vec<ReasonCount>,
+    /// The most frequent kinds, of those recorded.
+    pub top: Vec<DropCount>,
+    /// Drops that were recorded.
+    pub recorded: u64,
+    /// Drops that were not recorded because a queue was full; 0 means that `top` is complete.
+    pub lost: u64,
+    /// Recorded drops of kinds that were too many to be kept apart.
+    pub forgotten: u64,
+}
+
+/// The source of the policy in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PolicySource {
+    /// What the history says of it.
+    #[serde(flatten)]
+    pub meta: Meta,
+    /// Its files.
+    pub files: Vec<StoredFile>,
+}
+
+/// Every policy that is kept, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct History {
+    /// The epoch in force.
+    pub epoch: Option<u32>,
+    /// The policies.
+    pub history: Vec<Meta>,
+}
+
+/// A page of the live flows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Flows {
+    /// The flows.
+    pub flows: Vec<FlowEntry>,
+    /// Whether there were more that match; narrow the filter or raise `limit`.
+    pub more: bool,
+}
+
+/// A live flow.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlowEntry {
+    /// The wire.
+    pub wire: String,
+    /// Who opened it.
+    pub source: FlowEnd,
+    /// To whom.
+    pub destination: FlowEnd,
+    /// The service, as `tcp/443`.
+    pub service: String,
+    /// `allow`, or `deny` for a flow that was cut and is not forgotten yet.
+    pub verdict: &'static str,
+    /// The rule or default that decided it.
+    pub rule: Option<String>,
+    /// The rule or default that would deny it if its endpoint were enforced.
+    pub potential: Option<String>,
+    /// The epoch it was decided under.
+    pub epoch: u32,
+    /// The TCP state, or whether there was a reply.
+    pub state: String,
+    /// Seconds since it was opened.
+    pub age_s: u32,
+    /// Seconds until it expires if nothing more comes.
+    pub expires_s: u32,
+    /// Packets from source to destination, and back.
+    pub packets: [u64; 2],
+    /// Bytes from source to destination, and back.
+    pub bytes: [u64; 2],
+}
+
+/// One end of a flow.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FlowEnd {
+    /// Its address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// Its port; none for protocols without.
+    pub port: Option<u16>,
+    /// What it is called.
+    pub who: crate::observe::names::Who,
+    /// The labels of that.
+    pub labels: BTreeMap<String, BTreeSet<String>>,
+}

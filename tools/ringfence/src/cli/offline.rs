@@ -1,0 +1,215 @@
+//! `ringfence check｜explain｜matrix`: on policy files, or for the last two on what the daemon enforces.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use control::policy::{CompileOptions, Compiled, Loaded, compile, load, service};
+use dataplane::policy::ServiceKey;
+use serde_json::{Value, json};
+
+use super::print::{self, out, word};
+use super::{CheckArgs, ExplainArgs, MatrixArgs};
+use crate::client;
+use crate::outcome::{Failure, Outcome};
+
+/// Loads files; faults are shown on stderr.
+fn loaded(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+    load(paths).map_err(|faults| {
+        eprint!("{}", faults.render(print::color()));
+        Failure::Told
+    })
+}
+
+/// Validates and compiles.
+pub(super) fn check(args: &CheckArgs) -> Outcome {
+    if args.json {
+        return check_json(&args.files);
+    }
+    let loaded = loaded(&args.files)?;
+    if !loaded.warnings.is_empty() {
+        eprint!("{}", loaded.warnings.render(print::color()));
+    }
+    let compiled = compile(&loaded.policy, &CompileOptions::default()).map_err(Failure::failed)?;
+    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    out(&format!(
+        "ok: {}, {}, {}, {}; hash {}\n",
+        plural(loaded.files.len(), "file"),
+        plural(loaded.policy.workloads.len(), "workload"),
+        plural(loaded.policy.networks.len(), "network"),
+        plural(compiled.stats.rules, "rule"),
+        loaded.hash().to_hex()
+    ))
+}
+
+fn check_json(paths: &[PathBuf]) -> Outcome {
+    let refused = |diagnostics: Value, error: Option<String>| {
+        print::json(&json!({"ok": false, "diagnostics": diagnostics, "error": error}))?;
+        Err(Failure::Told)
+    };
+    let loaded = match load(paths) {
+        Ok(loaded) => loaded,
+        Err(faults) => return refused(json!(faults)["diagnostics"].take(), None),
+    };
+    let warnings = json!(loaded.warnings)["diagnostics"].take();
+    match compile(&loaded.policy, &CompileOptions::default()) {
+        Err(error) => refused(warnings, Some(error.to_string())),
+        Ok(compiled) => print::json(&json!({
+            "ok": true,
+            "diagnostics": warnings,
+            "workloads": loaded.policy.workloads.len(),
+            "networks": loaded.policy.networks.len(),
+            "rules": compiled.stats.rules,
+            "policy_hash": loaded.hash().to_hex().as_str(),
+        })),
+    }
+}
+
+/// Loads and compiles.
+fn compiled(paths: &[PathBuf]) -> Result<(Loaded, Compiled), Failure> {
+    let loaded = loaded(paths)?;
+    let compiled = compile(&loaded.policy, &CompileOptions::default()).map_err(Failure::failed)?;
+    Ok((loaded, compiled))
+}
+
+/// The service key of one flow; anything else is bad usage.
+fn service(text: &str) -> Result<ServiceKey, Failure> {
+    let key = service::parse_one(text).map_err(|error| Failure::Usage(error.to_string()))?;
+    let [_, protocol, high, low] = key.to_be_bytes();
+    Ok(ServiceKey::new(protocol, u16::from_be_bytes([high, low])))
+}
+
+/// One flow, explained.
+pub(super) fn explain(args: &ExplainArgs) -> Outcome {
+    let key = service(&args.service)?;
+    let answer = if args.policy.is_empty() {
+        let parameters = [
+            ("source", Some(args.source.clone())),
+            ("destination", Some(args.destination.clone())),
+            ("service", Some(args.service.clone())),
+        ];
+        client::get(&args.read.daemon.socket, &client::query("/v1/explain", &parameters))?
+    } else {
+        let (loaded, compiled) = compiled(&args.policy)?;
+        let explained =
+            control::policy::explain(&loaded.policy, compiled.named(), &args.source, &args.destination, key);
+        json!(explained.map_err(Failure::failed)?)
+    };
+    if args.read.json { print::json(&answer) } else { out(&told(&answer)) }
+}
+
+/// An explanation in words.
+fn told(answer: &Value) -> String {
+    let mut text = format!(
+        "{}: {} -> {} {}\n",
+        word(&answer["verdict"]),
+        name(&answer["source"]),
+        name(&answer["destination"]),
+        word(&answer["service"])
+    );
+    let written = match word(&answer["written"]) {
+        written if written.is_empty() => String::new(),
+        written => format!(", {written}"),
+    };
+    text.push_str(&format!(
+        "  decided by {} (tier {}) at the {} gate{written}\n",
+        word(&answer["rule"]),
+        word(&answer["tier"]),
+        word(&answer["gate"]),
+    ));
+    if !answer["potential"].is_null() {
+        text.push_str(&format!("  would be denied by {} if enforced\n", word(&answer["potential"])));
+    }
+    text.push_str(&end("from", &answer["source"]));
+    text.push_str(&end("to", &answer["destination"]));
+    let rows = print::list(&answer["candidates"])
+        .iter()
+        .map(|one| vec![word(&one["action"]), word(&one["tier"]), word(&one["rule"]), word(&one["lost"])]);
+    let losers = print::table(&["ACTION", "TIER", "OTHER RULES FOR THIS PAIR", "WHY NOT"], rows);
+    if !losers.is_empty() {
+        text.push_str(&format!("\n{losers}"));
+    }
+    match answer["candidates_left_out"].as_u64() {
+        None | Some(0) => text,
+        Some(more) => format!("{text}and {more} more\n"),
+    }
+}
+
+fn name(end: &Value) -> String {
+    let address = word(&end["address"]);
+    match word(&end["workload"]) {
+        workload if workload.is_empty() => address,
+        workload => format!("{workload} ({address})"),
+    }
+}
+
+fn end(which: &str, end: &Value) -> String {
+    let labels: Vec<String> = (end["labels"].as_object().into_iter().flatten())
+        .flat_map(|(key, values)| print::list(values).iter().map(move |value| (key, value)))
+        .map(|(key, value)| match word(&value["origin"]).as_str() {
+            "own" => format!("{key}={}", word(&value["value"])),
+            network => format!("{key}={} (from {network})", word(&value["value"])),
+        })
+        .collect();
+    let labels = if labels.is_empty() { "no labels".into() } else { labels.join(", ") };
+    let networks: Vec<String> = print::list(&end["networks"]).iter().map(word).collect();
+    let networks =
+        if networks.is_empty() { String::new() } else { format!("; in networks {}", networks.join(", ")) };
+    format!("  {which:4} {}: {labels}; mode {}{networks}\n", name(end), word(&end["mode"]))
+}
+
+/// Every pair of workloads.
+pub(super) fn matrix(args: &MatrixArgs) -> Outcome {
+    let key = service(&args.service)?;
+    if args.policy.is_empty() {
+        let format = if args.csv { "csv" } else { "json" };
+        let parameters = [("service", Some(args.service.clone())), ("format", Some(format.into()))];
+        let path = client::query("/v1/matrix", &parameters);
+        if args.csv {
+            let text = client::get_text(&args.read.daemon.socket, &path)?;
+            return out(&String::from_utf8_lossy(&text));
+        }
+        let answer = client::get(&args.read.daemon.socket, &path)?;
+        return if args.read.json { print::json(&answer) } else { out(&grid(&answer)) };
+    }
+    let (loaded, compiled) = compiled(&args.policy)?;
+    let matrix = control::policy::matrix(&loaded.policy, compiled.named(), key);
+    let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+    let written = if args.csv {
+        matrix.write_csv(&mut stdout)
+    } else if args.read.json {
+        serde_json::to_writer(&mut stdout, &matrix).map_err(Into::into)
+    } else {
+        return out(&grid(&json!(matrix)));
+    };
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Workloads up to this many are shown as a grid, a row for each source; more as a list of what is allowed.
+const GRID_MAX: usize = 16;
+
+fn grid(answer: &Value) -> String {
+    let pairs = print::list(&answer["pairs"]);
+    let allowed = pairs.iter().filter(|pair| pair["verdict"] == "allow").count();
+    let names: Vec<String> = print::list(&answer["workloads"]).iter().map(word).collect();
+    let closing = format!("{}: {allowed} of {} pairs allowed\n", word(&answer["service"]), pairs.len());
+    if names.len() > GRID_MAX {
+        let rows = pairs.iter().filter(|pair| pair["verdict"] == "allow");
+        let rows =
+            rows.map(|pair| vec![word(&pair["source"]), word(&pair["destination"]), word(&pair["rule"])]);
+        return format!("{}{closing}", print::table(&["SOURCE", "DESTINATION", "ALLOWED BY"], rows));
+    }
+    let mut verdicts = pairs.iter().map(|pair| word(&pair["verdict"]));
+    let rows = names.iter().enumerate().map(|(from, name)| {
+        let mut row = vec![name.clone()];
+        row.extend((0..names.len()).map(|to| match from == to {
+            true => "-".to_owned(),
+            false => verdicts.next().unwrap_or_default(),
+        }));
+        row
+    });
+    let header: Vec<&str> = std::iter::once("FROM \\ TO").chain(names.iter().map(String::as_str)).collect();
+    format!("{}{closing}", print::table(&header, rows.collect::<Vec<_>>()))
+}

@@ -1,0 +1,107 @@
+//! `ringfence policy …`: the life cycle, against a running daemon.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::print::{self, list, out, word};
+use super::{PublishArgs, ReadArgs, RollbackArgs};
+use crate::client;
+use crate::outcome::{Failure, Outcome};
+
+/// Publishes files.
+pub(super) fn publish(args: &PublishArgs) -> Outcome {
+    let files: Vec<Value> =
+        sources(&args.files)?.iter().map(|f| json!({"name": f.name, "text": f.text})).collect();
+    let body = json!({"files": files, "message": args.message});
+    let answer = client::post(&args.read.daemon.socket, "/v1/policy", &body)?;
+    told(&answer, args.read.json)
+}
+
+/// The files' texts. They are checked here first, so that a fault shows with colours and without a daemon.
+fn sources(paths: &[PathBuf]) -> Result<Vec<control::policy::SourceFile>, Failure> {
+    let loaded = control::policy::load(paths);
+    loaded.map(|loaded| loaded.files).map_err(|faults| {
+        eprint!("{}", faults.render(print::color()));
+        Failure::Told
+    })
+}
+
+/// Publishes an earlier policy again.
+pub(super) fn rollback(args: &RollbackArgs) -> Outcome {
+    let answer =
+        client::post(&args.read.daemon.socket, "/v1/policy/rollback", &json!({"epoch": args.epoch}))?;
+    told(&answer, args.read.json)
+}
+
+fn told(answer: &Value, json: bool) -> Outcome {
+    if json {
+        return print::json(answer);
+    }
+    for warning in list(&answer["warnings"]["diagnostics"]) {
+        eprintln!(
+            "warning: {}:{}:{}: {}",
+            word(&warning["file"]),
+            warning["line"],
+            warning["column"],
+            word(&warning["message"])
+        );
+    }
+    let workers = match answer["workers"].as_u64() {
+        Some(0) => "there are no workers".to_owned(),
+        Some(1) => "the worker decides by it".to_owned(),
+        _ => format!("all {} workers decide by it", answer["workers"]),
+    };
+    out(&format!(
+        "epoch {} is in force: {} rules, {} workloads, compiled in {:.1} ms; {workers}\n",
+        answer["epoch"],
+        answer["rules"],
+        answer["workloads"],
+        answer["compile_ms"].as_f64().unwrap_or(0.0),
+    ))
+}
+
+/// Lists what was published.
+pub(super) fn history(args: &ReadArgs) -> Outcome {
+    let answer = client::get(&args.daemon.socket, "/v1/policy/history")?;
+    if args.json {
+        return print::json(&answer);
+    }
+    let in_force = &answer["epoch"];
+    let rows = list(&answer["history"]).iter().map(|one| {
+        let mark = if one["epoch"] == *in_force { "*" } else { "" };
+        let how = match &one["rolled_back_to"] {
+            Value::Null => word(&one["publication"]),
+            epoch => format!("{} of {epoch}", word(&one["publication"])),
+        };
+        vec![
+            format!("{}{mark}", one["epoch"]),
+            word(&one["at"]).chars().take(19).collect::<String>().replace('T', " "),
+            word(&one["policy_hash"]).chars().take(12).collect(),
+            how,
+            word(&one["uid"]),
+            word(&one["rules"]),
+            word(&one["workloads"]),
+            word(&one["message"]),
+        ]
+    });
+    let header = ["EPOCH", "TIME (UTC)", "HASH", "HOW", "UID", "RULES", "WORKLOADS", "MESSAGE"];
+    out(&print::table(&header, rows))
+}
+
+/// Prints the source in force.
+pub(super) fn show(args: &ReadArgs) -> Outcome {
+    let answer = client::get(&args.daemon.socket, "/v1/policy")?;
+    if args.json {
+        return print::json(&answer);
+    }
+    let mut text = String::new();
+    for file in list(&answer["files"]) {
+        text.push_str(&format!("# {} (epoch {})\n", word(&file["name"]), answer["epoch"]));
+        text.push_str(file["text"].as_str().unwrap_or(""));
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    out(&text)
+}

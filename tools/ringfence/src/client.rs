@@ -1,0 +1,138 @@
+//! Asking the daemon: one request on its socket.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::outcome::Failure;
+
+/// Longest answer, bytes.
+const ANSWER_MAX: usize = 1 << 30;
+/// How long an answer may take; compiling a large policy takes a while.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What the daemon answered.
+pub(crate) type Answer = Result<Value, Failure>;
+
+/// Asks for `path`, which may have a query (see [`query`]).
+pub(crate) fn get(socket: &Path, path: &str) -> Answer {
+    parse(&raw(socket, Method::GET, path, Bytes::new())?)
+}
+
+/// As [`get`], but gives the answer's bytes.
+pub(crate) fn get_text(socket: &Path, path: &str) -> Result<Bytes, Failure> {
+    raw(socket, Method::GET, path, Bytes::new())
+}
+
+/// Sends `body` to `path`.
+pub(crate) fn post(socket: &Path, path: &str, body: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(body).map_err(Failure::failed)?;
+    parse(&raw(socket, Method::POST, path, body.into())?)
+}
+
+/// `path?key=value&…` with everything escaped that needs it (RFC 3986); `None` is left out.
+pub(crate) fn query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+    let mut text = path.to_owned();
+    for (key, value) in parameters {
+        let Some(value) = value else { continue };
+        text.push(if text.contains('?') { '&' } else { '?' });
+        text.push_str(key);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    text
+}
+
+fn parse(answer: &[u8]) -> Answer {
+    serde_json::from_slice(answer)
+        .map_err(|error| Failure::failed(format_args!("the daemon's answer: {error}")))
+}
+
+fn raw(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let (status, answer) = runtime.block_on(async {
+        match tokio::time::timeout(PATIENCE, exchange(socket, method, path, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::failed("the daemon did not answer within ten minutes")),
+        }
+    })?;
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let error = parse(&answer)?;
+    let message = error["error"]["message"].as_str().unwrap_or("the daemon refused without a reason");
+    Err(Failure::Failed(message.trim_end().to_owned()))
+}
+
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable_daemon(socket, &error))?;
+    let lost = |error: &dyn std::fmt::Display| Failure::failed(format_args!("asking the daemon: {error}"));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| lost(&e))?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "ringfence")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(|e| lost(&e))?;
+    let answer = sender.send_request(request).await.map_err(|e| lost(&e))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| lost(&e))?;
+    connection.abort();
+    Ok((status, body.to_bytes()))
+}
+
+fn unreachable_daemon(socket: &Path, error: &std::io::Error) -> Failure {
+    let path = socket.display();
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::Failed(format!(
+            "no daemon listens on {path}: start one with `ringfence run --config FILE`, name another socket with \
+             --socket or RINGFENCE_SOCKET, or work on files with --policy where the command has it"
+        )),
+        ErrorKind::PermissionDenied => Failure::Failed(format!(
+            "you may not connect to {path}: ask for membership in the socket's group, or use sudo"
+        )),
+        _ => Failure::Failed(format!("cannot connect to {path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::query;
+
+    #[test]
+    fn queries_are_escaped() {
+        let some = |text: &str| Some(text.to_owned());
+        for (parameters, expected) in [
+            (vec![], "/p"),
+            (vec![("a", None)], "/p"),
+            (vec![("a", some("x")), ("b", None), ("c", some("tcp/443"))], "/p?a=x&c=tcp/443"),
+            (vec![("a", some("k=v&w #%+ü"))], "/p?a=k%3Dv%26w%20%23%25%2B%C3%BC"),
+            (vec![("a", some("fe80::1"))], "/p?a=fe80::1"),
+        ] {
+            assert_eq!(query("/p", &parameters), expected);
+        }
+    }
+}
