@@ -47,7 +47,7 @@ const REFUSALS: &[Refusal] = &[
     ("unknown key inside", "socket:\n  moed: \"0600\"\n", &[(2, 3, "moed")]),
     ("missing", "wires:\n  - name: a\n    inside: {interface: e}\n", &[(3, 5, "outside")]),
     ("not a mapping", "- a\n", &[(1, 1, "")]),
-    ("not yaml", "a: [\n", &[(2, 1, "")]),
+    ("not yaml", "cores: [\n", &[(2, 1, "")]),
     ("duplicate key", "cores: []\ncores: []\n", &[(2, 1, "cores")]),
     ("number", "flows: {capacity: many}\n", &[(1, 19, "")]),
     ("low", "flows: {capacity: 1}\n", &[(1, 19, "1024 to 67108864")]),
@@ -84,15 +84,18 @@ const REFUSALS: &[Refusal] = &[
 
 #[test]
 fn every_fault_has_its_place() {
+    let mut wrong = Vec::new();
     for (name, text, faults) in REFUSALS {
         let found = parse(text).expect_err(name);
         let found: Vec<_> = found.iter().map(|d| (d.line, d.column, d.message.as_str())).collect();
-        assert_eq!(found.len(), faults.len(), "{name}: {found:?}");
-        for (found, wanted) in found.iter().zip(*faults) {
-            assert_eq!((found.0, found.1), (wanted.0, wanted.1), "{name}: {found:?}");
-            assert!(found.2.contains(wanted.2), "{name}: {found:?}");
+        let fits = |(found, wanted): (&(u32, u32, &str), &(u32, u32, &str))| {
+            (found.0, found.1) == (wanted.0, wanted.1) && found.2.contains(wanted.2)
+        };
+        if found.len() != faults.len() || !found.iter().zip(*faults).all(fits) {
+            wrong.push(format!("{name}: {found:?}"));
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
