@@ -17,6 +17,9 @@ use super::load::SourceFile;
 /// [`Diagnostics::omitted`].
 pub const DIAGNOSTICS_MAX: usize = 500;
 
+/// Faults up to which suggestions are looked for.
+const SUGGESTIONS_MAX: usize = 50;
+
 /// The most entries of [`Diagnostic::legal`].
 const LEGAL_MAX: usize = 24;
 
@@ -236,6 +239,12 @@ impl<'a> Sink<'a> {
     /// How many errors were reported so far.
     pub(crate) fn errors(&self) -> usize {
         self.errors.len() + self.errors_omitted
+    }
+
+    /// Whether looking for what may have been meant is still worth its time: it is for the faults that somebody will
+    /// read first, not for the thousandth.
+    pub(crate) fn suggests(&self) -> bool {
+        self.errors.len() + self.warnings.len() < SUGGESTIONS_MAX
     }
 
     pub(crate) fn push(&mut self, finding: Finding) {

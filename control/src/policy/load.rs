@@ -15,8 +15,9 @@ use super::validate::validate;
 
 /// The largest file, in bytes: 256 MiB.
 pub const FILE_BYTES_MAX: usize = 256 << 20;
-/// The largest load, in bytes over all files: 1 GiB.
-pub const LOAD_BYTES_MAX: usize = 1 << 30;
+/// The largest load, in bytes over all files: 512 MiB. The policy in memory takes about twenty bytes for each byte of
+/// text at worst.
+pub const LOAD_BYTES_MAX: usize = 512 << 20;
 /// The most files of one load.
 pub const FILES_MAX: usize = 10_000;
 

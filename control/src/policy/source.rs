@@ -207,12 +207,9 @@ const ENFORCEMENT: &[&str] = &["select", "ingress", "egress"];
 /// Reads every document of `file`, number `index` of the load, into `policy`. Returns whether the whole file could
 /// be read: if not, objects may be missing that the policy refers to.
 pub(crate) fn read(file: &SourceFile, index: usize, policy: &mut PolicySource, sink: &mut Sink<'_>) -> bool {
-    let mut documents = 0_usize;
-    let whole = yaml::documents(&file.text, index, sink, &mut |document, sink| {
-        documents += 1;
-        native::document(document, policy, sink)
-    });
-    if whole && documents == 0 {
+    let mut native = native::Native { policy, documents: 0 };
+    let whole = yaml::documents(&file.text, index, &mut native, sink);
+    if whole && native.documents == 0 {
         native::nothing_in(index, sink);
         return false;
     }

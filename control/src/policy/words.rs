@@ -15,14 +15,10 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let mut best: Option<&str> = None;
     let mut limit = (word.len().max(3)) / 3;
     for candidate in candidates.into_iter().take(CANDIDATES_MAX) {
-        // Bytes bound characters from above only roughly; the exact test is the distance itself.
-        if candidate.len() + limit < word.len() || candidate.len() > 4 * (word.len() + limit) {
+        if candidate.chars().count().abs_diff(word.len()) > limit {
             continue;
         }
         let other: Vec<char> = candidate.chars().flat_map(char::to_lowercase).collect();
-        if other.len().abs_diff(word.len()) > limit {
-            continue;
-        }
         let found = distance(&word, &other);
         // Among equals the first in the alphabet, so that the order of candidates does not show.
         if found < limit || (found == limit && best.is_none_or(|best| candidate < best)) {

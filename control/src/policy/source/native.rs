@@ -1,16 +1,21 @@
 //! The native language: a document's tree to [`PolicySource`].
 
 use super::fields::{Fields, boolean, items, word, words, wrong_type};
-use super::yaml::{Node, Value};
+use super::yaml::{Node, Receiver, Value};
 use super::{
     DOCUMENT, ENFORCEMENT, EnforcementSource, LabelsSource, NETWORK, NetworkSource, PeersSource,
     PolicySource, RULE, RequirementSource, RuleSource, SERVICE, SelectorSource, ServiceSource, Spanned,
     TestSource, WORKLOAD, WorkloadSource,
 };
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
+use crate::policy::validate::OBJECTS_MAX;
 
 /// The version of the language that this program reads.
 pub(super) const VERSION: &str = "1";
+/// The field that marks a native policy.
+const MARKER: &str = "ringfence";
+/// The fields of a document that are lists of objects.
+const LISTS: [&str; 5] = ["workloads", "networks", "services", "rules", "enforcement"];
 
 /// Reports a file without a document.
 pub(super) fn nothing_in(file: usize, sink: &mut Sink<'_>) {
@@ -18,42 +23,66 @@ pub(super) fn nothing_in(file: usize, sink: &mut Sink<'_>) {
     sink.push(finding.help("a policy begins with the line `ringfence: 1`"));
 }
 
-/// Adds one document to `policy`. Returns whether it is a native policy document, read whole.
-pub(super) fn document(node: Node<'_>, policy: &mut PolicySource, sink: &mut Sink<'_>) -> bool {
-    if !is_native(&node, sink) {
-        return false;
+/// Adds the documents of a file to a policy.
+pub(super) struct Native<'p> {
+    pub(super) policy: &'p mut PolicySource,
+    /// How many there were, native or not.
+    pub(super) documents: usize,
+}
+
+impl<'a> Receiver<'a> for Native<'_> {
+    fn wants(&self, (key, value): &(Node<'a>, Node<'a>), list: &str) -> bool {
+        key.text() == MARKER && value.text() == VERSION && LISTS.contains(&list)
     }
-    let before = sink.errors();
-    let Some(mut fields) = Fields::open(node, "a policy", DOCUMENT, sink) else { return false };
-    if let Some(version) = fields.need("ringfence", sink)
-        && version.text() != VERSION
-    {
-        let text = format!("version {} of the policy language is not known", quote(version.text()));
-        sink.push(Finding::error(Code::Version, version.span, text).legal([VERSION]));
-        return false;
+
+    fn item(&mut self, list: &str, item: Node<'a>, sink: &mut Sink<'_>) {
+        let policy = &mut *self.policy;
+        match list {
+            "workloads" => keep(&mut policy.workloads, workload(item, sink)),
+            "networks" => keep(&mut policy.networks, network(item, sink)),
+            "services" => keep(&mut policy.services, service(item, sink)),
+            "rules" => keep(&mut policy.rules, rule(item, sink)),
+            _ => keep(&mut policy.enforcement, enforcement(item, sink)),
+        }
     }
-    let whole = sink.errors() == before;
-    let mut each = |name: &str, sink: &mut Sink<'_>| {
-        fields
-            .take(name, sink)
-            .map(|node| items(node, &format!("a list of {name}"), sink))
-            .unwrap_or_default()
-    };
-    policy.workloads.extend(each("workloads", sink).into_iter().filter_map(|node| workload(node, sink)));
-    policy.networks.extend(each("networks", sink).into_iter().filter_map(|node| network(node, sink)));
-    policy.services.extend(each("services", sink).into_iter().filter_map(|node| service(node, sink)));
-    policy.rules.extend(each("rules", sink).into_iter().filter_map(|node| rule(node, sink)));
-    policy
-        .enforcement
-        .extend(each("enforcement", sink).into_iter().filter_map(|node| enforcement(node, sink)));
-    if let Some(node) = fields.take("infrastructure", sink) {
-        infrastructure(node, policy, sink);
+
+    fn document(&mut self, document: Node<'a>, sink: &mut Sink<'_>) -> bool {
+        self.documents += 1;
+        if !is_native(&document, sink) {
+            return false;
+        }
+        let before = sink.errors();
+        let Some(mut fields) = Fields::open(document, "a policy", DOCUMENT, sink) else { return false };
+        if let Some(version) = fields.need(MARKER, sink)
+            && version.text() != VERSION
+        {
+            let text = format!("version {} of the policy language is not known", quote(version.text()));
+            sink.push(Finding::error(Code::Version, version.span, text).legal([VERSION]));
+            return false;
+        }
+        let whole = sink.errors() == before;
+        for list in LISTS {
+            let Some(node) = fields.take(list, sink) else { continue };
+            for item in items(node, &format!("a list of {list}"), sink) {
+                self.item(list, item, sink);
+            }
+        }
+        if let Some(node) = fields.take("infrastructure", sink) {
+            infrastructure(node, self.policy, sink);
+        }
+        if let Some(node) = fields.take("ether_types", sink) {
+            let types = words(node, "names or numbers of EtherTypes", sink).unwrap_or_default();
+            self.policy.ether_types.0.extend(types.0);
+        }
+        whole
     }
-    if let Some(node) = fields.take("ether_types", sink) {
-        let types = words(node, "names or numbers of EtherTypes", sink).unwrap_or_default();
-        policy.ether_types.0.extend(types.0);
+}
+
+/// Adds to a list, but no more than one beyond what any list may hold: that one is enough to refuse the policy.
+fn keep<T>(list: &mut Vec<T>, item: Option<T>) {
+    if list.len() <= OBJECTS_MAX {
+        list.extend(item);
     }
-    whole
 }
 
 /// Whether the document carries the marker; reports what it is instead.
@@ -63,7 +92,7 @@ fn is_native(node: &Node<'_>, sink: &mut Sink<'_>) -> bool {
         return false;
     };
     let has = |name: &str| entries.iter().any(|(key, _)| key.text() == name);
-    if has("ringfence") {
+    if has(MARKER) {
         return true;
     }
     let what = if has("apiVersion") && has("kind") { "a Kubernetes manifest" } else { "no ringfence policy" };

@@ -11,8 +11,8 @@ use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 
 /// The deepest nesting of lists and mappings in a document.
 pub(crate) const DEPTH_MAX: usize = 32;
-/// The most nodes (words, lists and mappings) of one file.
-pub(crate) const NODES_MAX: usize = 64_000_000;
+/// The most nodes (words, lists and mappings) held at once.
+pub(crate) const NODES_MAX: usize = 4_000_000;
 /// The most nodes of one file that come from aliases, so that a few lines cannot stand for gigabytes.
 pub(crate) const ALIASED_MAX: usize = 1_000_000;
 
@@ -59,25 +59,38 @@ impl Node<'_> {
     }
 }
 
-/// Calls `each` with every document of `text` that is not blank. Returns whether all of them could be read and
-/// `each` was content with each.
+/// What the nodes of a file are handed to.
+pub(super) trait Receiver<'a> {
+    /// Whether a document that begins with this entry wants the items of its list `list` one by one: a long list
+    /// is then never held as a whole.
+    fn wants(&self, first: &(Node<'a>, Node<'a>), list: &str) -> bool;
+
+    /// An item of such a list. The list comes with its document too, but empty.
+    fn item(&mut self, list: &str, item: Node<'a>, sink: &mut Sink<'_>);
+
+    /// A document that is not blank. Returns whether it could be read whole.
+    fn document(&mut self, document: Node<'a>, sink: &mut Sink<'_>) -> bool;
+}
+
+/// Hands every document of `text` to `receiver`. Returns whether all of them could be read whole.
 pub(super) fn documents<'a>(
     text: &'a str,
     file: usize,
+    receiver: &mut dyn Receiver<'a>,
     sink: &mut Sink<'_>,
-    each: &mut dyn FnMut(Node<'a>, &mut Sink<'_>) -> bool,
 ) -> bool {
     let mut options =
         granit_parser::options! { flow_nesting_limit: 2 * DEPTH_MAX, block_nesting_limit: 2 * DEPTH_MAX };
     options.set_emit_comments(false);
     let parser = Parser::new_from_str_with_options(text, options);
     let file = u32::try_from(file).unwrap_or(u32::MAX);
-    let mut tree = Tree { parser, file, len: text.len(), anchors: HashMap::new(), nodes: 0, aliased: 0 };
+    let mut tree =
+        Tree { parser, file, len: text.len(), receiver, anchors: HashMap::new(), nodes: 0, aliased: 0 };
     let mut whole = true;
     loop {
         match tree.document(sink) {
             Ok(Some(Node { value: Value::Blank, .. })) => {}
-            Ok(Some(document)) => whole &= each(document, sink),
+            Ok(Some(document)) => whole &= tree.receiver.document(document, sink),
             Ok(None) => return whole,
             Err(Stop::Limit(finding)) => {
                 sink.push(*finding);
@@ -102,16 +115,17 @@ enum Stop {
 
 type Step<T> = Result<T, Stop>;
 
-struct Tree<'a> {
+struct Tree<'a, 'r> {
     parser: Parser<'a, StrInput<'a>>,
     file: u32,
     len: usize,
+    receiver: &'r mut dyn Receiver<'a>,
     anchors: HashMap<usize, Node<'a>>,
     nodes: usize,
     aliased: usize,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> Tree<'a, '_> {
     fn next(&mut self) -> Step<Option<(Event<'a>, Span)>> {
         let Some(event) = self.parser.next_event() else { return Ok(None) };
         let (event, span) = event.map_err(Stop::Syntax)?;
@@ -143,6 +157,7 @@ impl<'a> Tree<'a> {
     /// The next document, or `None` at the end.
     fn document(&mut self, sink: &mut Sink<'_>) -> Step<Option<Node<'a>>> {
         self.anchors.clear();
+        self.nodes = 0;
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -163,7 +178,11 @@ impl<'a> Tree<'a> {
     ) -> Step<Node<'a>> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(limit(span, format!("the file has more than {NODES_MAX} words, lists and mappings")));
+            let finding =
+                Finding::error(Code::Limit, span, format!("more than {NODES_MAX} words, lists and mappings"));
+            return Err(Stop::Limit(Box::new(
+                finding.help("a long policy must begin with the line `ringfence: 1`"),
+            )));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -248,7 +267,14 @@ impl<'a> Tree<'a> {
             }
             let key = self.node(event, span, depth + 1, sink)?;
             let Some((event, span)) = self.next()? else { break };
-            let value = self.node(event, span, depth + 1, sink)?;
+            let value = match (&event, entries.first()) {
+                (Event::SequenceStart(_, 0, None), Some(first))
+                    if depth == 0 && self.receiver.wants(first, key.text()) =>
+                {
+                    self.streamed(key.text(), span, sink)?
+                }
+                _ => self.node(event, span, depth + 1, sink)?,
+            };
             match &key.value {
                 Value::Word(text) if text == "<<" => sink.push(
                     Finding::error(Code::YamlFeature, key.span, "merge keys (`<<`) are not read")
@@ -262,6 +288,21 @@ impl<'a> Tree<'a> {
             }
         }
         Ok(without_duplicates(entries, sink))
+    }
+
+    /// Hands on the items of a list that began at `span`; what is left is an empty list.
+    fn streamed(&mut self, list: &str, mut span: Span, sink: &mut Sink<'_>) -> Step<Node<'a>> {
+        let before = self.nodes;
+        while let Some((event, at)) = self.next()? {
+            if matches!(event, Event::SequenceEnd) {
+                span.end = at.end;
+                break;
+            }
+            let item = self.node(event, at, 2, sink)?;
+            self.receiver.item(list, item, sink);
+            self.nodes = before;
+        }
+        Ok(Node { span, value: Value::List(Vec::new()) })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::policy::words::nearest;
 const WORK_MAX: usize = 5_000_000;
 
 pub(super) struct Reach<'v> {
+    /// By name.
     workloads: &'v [Workload],
     has_networks: bool,
     /// Workloads by own label.
@@ -57,7 +58,16 @@ impl<'v> Reach<'v> {
     }
 
     fn search(&mut self, selector: &Selector) -> bool {
+        if self.work > WORK_MAX {
+            return true;
+        }
         let all = &selector.requirements;
+        if let Some(Requirement::Workload(names)) =
+            all.iter().find(|one| matches!(one, Requirement::Workload(_)))
+        {
+            self.work += names.len();
+            return names.iter().any(|name| self.named(name).is_none_or(|one| self.satisfies(one, all)));
+        }
         let workloads_only =
             |one: &Requirement| matches!(one, Requirement::Workload(_) | Requirement::AnyWorkload);
         if self.has_networks && all.iter().all(|one| !workloads_only(one) && self.may_inherit(one)) {
@@ -66,7 +76,7 @@ impl<'v> Reach<'v> {
         let Some(lists) = all.iter().filter_map(|one| self.owners(one)).min_by_key(|lists| total(lists))
         else {
             self.work += self.workloads.len();
-            return self.work > WORK_MAX || self.workloads.iter().any(|one| self.satisfies(one, all));
+            return self.workloads.iter().any(|one| self.satisfies(one, all));
         };
         let mut work = 0;
         let found = lists.iter().flat_map(|list| list.iter()).any(|index| {
@@ -74,7 +84,12 @@ impl<'v> Reach<'v> {
             self.workloads.get(*index as usize).is_none_or(|one| self.satisfies(one, all))
         });
         self.work += work;
-        found || self.work > WORK_MAX
+        found
+    }
+
+    fn named(&self, name: &str) -> Option<&Workload> {
+        let at = self.workloads.binary_search_by(|workload| workload.name.as_str().cmp(name)).ok()?;
+        self.workloads.get(at)
     }
 
     /// The workloads that may satisfy `one`, if only their own labels can.

@@ -67,7 +67,9 @@ pub(super) fn nothing(
     context: &mut Context<'_, '_>,
 ) {
     let mut finding = Finding::warning(code, span, text);
-    if let Some(why) = reach.why(selector) {
+    if context.sink.suggests()
+        && let Some(why) = reach.why(selector)
+    {
         finding = finding.help(why);
     }
     context.sink.push(finding);
@@ -126,7 +128,9 @@ fn look_up(
         }
         let text = format!("there is no {kind} {}", quote(&name.value));
         let mut finding = Finding::error(code, name.span, text);
-        if let Some(meant) = nearest(&name.value, known.keys().copied()) {
+        if context.sink.suggests()
+            && let Some(meant) = nearest(&name.value, known.keys().copied())
+        {
             finding = finding.help(format!("did you mean `{meant}`?"));
         }
         // All names of a small policy help; a thousand would not.

@@ -67,6 +67,9 @@ pub(super) fn resolve(words: &Words, known: &Known<'_>, context: &mut Context<'_
 
 fn unknown(word: &Word, known: &Known<'_>, context: &mut Context<'_, '_>) {
     let text = format!("there is no service {}", quote(&word.value));
+    if !context.sink.suggests() {
+        return context.error(Code::UnknownService, word.span, text);
+    }
     let mut names: Vec<&str> = known.services.keys().copied().collect();
     names.sort_unstable();
     let mut legal: Vec<&str> = names.iter().copied().take(12).collect();

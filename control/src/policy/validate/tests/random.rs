@@ -102,3 +102,24 @@ fn many_keys_and_many_values_take_time_in_proportion() {
     let codes: Vec<_> = errors.iter().map(|one| one.code).collect();
     assert_eq!(codes, [Code::Limit, Code::DuplicateKey]);
 }
+
+#[test]
+fn a_flood_of_faults_in_a_large_policy_ends() {
+    let workloads: String = (0..20_000_u32)
+        .map(|n| format!("- {{name: host-{n}, addresses: 10.0.{}.{}}}\n", n >> 8, n & 255))
+        .collect();
+    let rules: String = (0..20_000)
+        .map(|n| format!("- {{name: r{n}, from: {{workload: hast-{n}}}, to: any, service: serv-{n}}}\n"))
+        .collect();
+    let errors = load(&format!("ringfence: 1\nworkloads:\n{workloads}rules:\n{rules}")).unwrap_err();
+    assert_eq!((errors.len(), errors.omitted()), (500, 39_500));
+    let first = errors.iter().next().and_then(|one| one.help.clone());
+    assert_eq!(first.as_deref(), Some("did you mean `host-0`?"));
+}
+
+#[test]
+fn a_document_that_does_not_begin_with_its_marker_is_read_all_the_same() {
+    let text = "workloads: [{name: a, labels: {k: v}, addresses: 10.0.0.1}]\nringfence: 1\n";
+    let swapped = "ringfence: 1\nworkloads: [{name: a, labels: {k: v}, addresses: 10.0.0.1}]\n";
+    assert_eq!(load(text).unwrap().hash(), load(swapped).unwrap().hash());
+}
