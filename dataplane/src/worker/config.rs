@@ -74,7 +74,7 @@ impl WireConfig {
         }
     }
 
-    /// How many workers [`Wire::open`] would start: the queues asked for, or those of the port with fewer.
+    /// How many workers [`Wire::open`](super::Wire::open) would start: the queues asked for, or those of the port with fewer.
     ///
     /// # Errors
     /// [`WireError`], as far as it can be told without touching the ports.

@@ -6,20 +6,22 @@
 mod error;
 mod link;
 mod redirect;
+mod survey;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::xsk::{self, Bind, Channels, Receiver, Transmitter};
-use super::{HEADROOM, Umem};
+use super::Umem;
+use super::xsk::{self, Bind, Receiver, Transmitter};
 use crate::verdict::Side;
 pub use error::{PortError, PortProblem};
 use link::Link;
 pub use redirect::Fallback;
-use redirect::{QUEUES_MAX, Redirect, RedirectError};
+use redirect::Redirect;
+pub(crate) use survey::{Survey, survey};
 pub use xsk::{BusyPoll, SocketError};
 
 /// Ethernet header and two VLAN tags: what a frame has besides its MTU.
@@ -35,9 +37,10 @@ pub enum AttachMode {
     ZeroCopy,
     /// The driver runs the program; the kernel copies each frame once.
     NativeCopy,
-    /// The stack runs the program, after it has made an skb: works on any device, slowest. The stack may hand over
-    /// packets larger than the MTU here (GRO on the device, or segmentation offload at a virtual device's other
-    /// end); they do not fit a chunk and the socket drops them, counted as `dropped`.
+    /// The stack runs the program, after it has made an skb: works on any device, slowest. Merging of received
+    /// packets (GRO) is turned off while the port is open, because merged ones do not fit a chunk. For the same
+    /// reason the other end of a virtual device must not leave segmentation to it (`ethtool -K <end> tso off gso
+    /// off`): the socket drops such packets, counted in `SocketCounts::receive_dropped`.
     Generic,
 }
 
@@ -90,137 +93,8 @@ pub(crate) struct Port {
     native: bool,
     mode: AttachMode,
     redirect: Redirect,
-}
-
-/// What is known of a port before anything is changed on it.
-#[derive(Debug)]
-pub(crate) struct Survey {
-    interface: String,
-    mode: AttachMode,
-    link: Link,
-    channels: Channels,
-}
-
-/// Looks a port up and checks what can be checked without touching it.
-///
-/// # Errors
-/// [`PortError`]: missing, down, or an MTU whose frames do not fit a chunk of `chunk_size`.
-pub(crate) fn survey(config: &PortConfig, chunk_size: u32) -> Result<Survey, PortError> {
-    let interface = config.interface.clone();
-    let refuse = |problem| PortError { interface: config.interface.clone(), problem };
-    let link = link::find(&interface).map_err(|error| refuse(PortProblem::Query(error)))?;
-    let link = link.ok_or_else(|| refuse(PortProblem::Missing))?;
-    if !link.up {
-        return Err(refuse(PortProblem::Down));
-    }
-    let largest = mtu_max(chunk_size);
-    if link.mtu > largest {
-        return Err(refuse(PortProblem::MtuTooLarge { mtu: link.mtu, largest }));
-    }
-    // A driver that cannot say how many queues it uses, uses those it was made with.
-    let (receive, transmit) = (link.receive_queues, link.transmit_queues);
-    let channels = xsk::channels(&interface).unwrap_or(Channels { receive, transmit, separate: false });
-    Ok(Survey { interface, mode: config.mode, link, channels })
-}
-
-/// The largest MTU whose frames, with two VLAN tags, fit a chunk.
-pub(crate) const fn mtu_max(chunk_size: u32) -> u32 {
-    chunk_size - HEADROOM - FRAME_OVERHEAD
-}
-
-impl Survey {
-    /// Bytes after the Ethernet header.
-    pub(crate) fn mtu(&self) -> u32 {
-        self.link.mtu
-    }
-
-    /// How many queues can both receive and transmit.
-    pub(crate) fn queues(&self) -> u32 {
-        self.channels.receive.min(self.channels.transmit).clamp(1, QUEUES_MAX)
-    }
-
-    /// Refuses a port that receives on queues beyond `served`, whose frames nobody would take, or that has fewer
-    /// transmit queues, on which copy-mode TX would quietly send nothing (`__dev_direct_xmit`).
-    ///
-    /// # Errors
-    /// [`PortProblem::Queues`].
-    pub(crate) fn check_queues(&self, served: u32) -> Result<(), PortError> {
-        let Channels { receive, transmit, separate } = self.channels;
-        if receive == served && transmit >= served {
-            return Ok(());
-        }
-        let problem = PortProblem::Queues { receive, transmit, served, separate };
-        Err(PortError { interface: self.interface.clone(), problem })
-    }
-
-    /// Refuses a port with a pinned program whose process still lives: taking it over would cut that process off.
-    /// What tells a living process from a dead one is that its socket holds queue 0.
-    ///
-    /// # Errors
-    /// [`PortProblem::Socket`] with [`SocketError::Busy`].
-    fn check_abandoned(&self, pin: Option<&Path>) -> Result<(), PortError> {
-        if self.link.program.is_none() || pin.is_none() {
-            return Ok(());
-        }
-        let refuse = |problem| PortError { interface: self.interface.clone(), problem };
-        let mut probe = Umem::anonymous(64, 4096).map_err(|error| refuse(PortProblem::Query(error)))?;
-        let plan = xsk::Plan {
-            interface: self.link.index,
-            queue: 0,
-            side: Side::Inside,
-            bind: Bind::Copy,
-            ring: 64,
-            reserve: 0,
-            busy_poll: None,
-        };
-        match xsk::open(&mut probe, &plan) {
-            Err(error @ SocketError::Busy) => Err(refuse(PortProblem::Socket { queue: 0, error })),
-            // What else may be wrong, the real sockets will say.
-            _ => Ok(()),
-        }
-    }
-
-    /// Loads the program and attaches it: from here on no frame of the port reaches the host's stack, and until
-    /// queues are opened the fallback rule applies: drop, or forward to device `fail_open`.
-    ///
-    /// # Errors
-    /// [`PortError`].
-    fn attach(self, fail_open: Option<u32>, pin: Option<&Path>) -> Result<Port, PortError> {
-        let interface = self.interface.clone();
-        self.try_attach(fail_open, pin).map_err(|(error, attached)| PortError {
-            interface,
-            problem: PortProblem::of(error, attached, pin),
-        })
-    }
-
-    fn try_attach(
-        self,
-        fail_open: Option<u32>,
-        pin: Option<&Path>,
-    ) -> Result<Port, (RedirectError, Option<u32>)> {
-        let Self { interface, mode, link, .. } = self;
-        let attached = link.program;
-        let context = |error| (error, attached.map(|program| program.id));
-        let mut redirect = Redirect::load().map_err(context)?;
-        if let Some(peer) = fail_open {
-            redirect.fail_open(peer).map_err(context)?;
-        }
-        // Where there is something to take over, any mode means the mode it has.
-        let native = match (mode, attached) {
-            (AttachMode::Auto, Some(attached)) => attached.native,
-            (mode, _) => mode != AttachMode::Generic,
-        };
-        let result = redirect.attach(link.index, native, pin, attached);
-        let native = match result {
-            Ok(()) => native,
-            Err(RedirectError::NoNative) if mode == AttachMode::Auto && attached.is_none() => {
-                redirect.attach(link.index, false, pin, attached).map_err(context)?;
-                false
-            }
-            Err(error) => return Err(context(error)),
-        };
-        Ok(Port { interface, link, native, mode, redirect })
-    }
+    /// Merging of received packets was turned off here, and is to be turned on again.
+    merged: bool,
 }
 
 /// Attaches both ports of a wire; `open`: each falls back to the other. If the second fails, the first is
@@ -236,8 +110,8 @@ pub(crate) fn attach_both(
 ) -> Result<(Port, Port), PortError> {
     inside.check_abandoned(pins[0].as_deref())?;
     outside.check_abandoned(pins[1].as_deref())?;
-    let peer = outside.link.index;
-    let back = inside.link.index;
+    let peer = outside.index();
+    let back = inside.index();
     let inside = inside.attach(open.then_some(peer), pins[0].as_deref())?;
     match outside.attach(open.then_some(back), pins[1].as_deref()) {
         Ok(outside) => Ok((inside, outside)),
@@ -312,9 +186,18 @@ impl Port {
     /// Leaves the device as it was found: without a program, or with the one that was taken over, which then falls
     /// back as if the process had died again.
     pub(crate) fn abandon(mut self) {
+        self.restore();
         if !self.redirect.took_over() {
             // The error that led here is the one to report; a pin that stays is found at the next start.
             let _ = self.redirect.detach();
+        }
+    }
+
+    /// Turns on again what was turned off. In another network namespace, or when the device is gone, it cannot be;
+    /// then the device merges nothing until somebody says otherwise, which costs speed only.
+    fn restore(&mut self) {
+        if core::mem::take(&mut self.merged) {
+            let _ = xsk::set_merges(&self.interface, true);
         }
     }
 
@@ -323,6 +206,7 @@ impl Port {
     /// # Errors
     /// [`PortProblem::Pin`] when its pin cannot be removed; the program then stays, with its fallback.
     pub(crate) fn detach(mut self) -> Result<(), PortError> {
+        self.restore();
         self.redirect.detach().map_err(|error| self.refuse(PortProblem::Pin(error)))
     }
 }
@@ -342,5 +226,40 @@ pub(crate) fn raise_memory_limit() {
     if setrlimit(Resource::Memlock, unlimited).is_err() {
         let maximum = getrlimit(Resource::Memlock).maximum;
         let _ = setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_is_off_in_generic_mode_while_the_port_is_open() {
+        if lab::skip_unprivileged() {
+            return;
+        }
+        let namespace = lab::Namespace::create(&format!("rf-frame-{}-gro", std::process::id())).unwrap();
+        namespace.ip("link add v0 type veth peer name v1").unwrap();
+        namespace.ip("link set v0 up").unwrap();
+        let open = |mode| {
+            let survey = survey(&PortConfig { interface: "v0".into(), mode }, 2048).unwrap();
+            survey.attach(None, None).unwrap()
+        };
+        let merges = || xsk::merges("v0").unwrap();
+        let check = || {
+            for on in [true, false] {
+                xsk::set_merges("v0", on).unwrap();
+                assert_eq!(merges(), on);
+                let port = open(AttachMode::Generic);
+                assert!(!merges(), "{on} before");
+                port.detach().unwrap();
+                assert_eq!(merges(), on, "restored");
+            }
+            xsk::set_merges("v0", true).unwrap();
+            let port = open(AttachMode::NativeCopy);
+            assert!(merges(), "the driver's program comes before merging");
+            port.detach().unwrap();
+        };
+        namespace.run(check).unwrap();
     }
 }

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod ends;
+mod ethtool;
 mod options;
 mod rings;
 mod socket;
@@ -14,6 +15,6 @@ mod socket;
 #[cfg(test)]
 pub(crate) use ends::{Device, without_kernel};
 pub(crate) use ends::{Kick, Receiver, Transmitter};
-pub(crate) use options::{Channels, channels};
+pub(crate) use ethtool::{Channels, channels, merges, set_merges};
 pub(crate) use socket::{Bind, Plan, Socket, open};
 pub use socket::{BusyPoll, SocketError};
