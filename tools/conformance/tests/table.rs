@@ -121,8 +121,8 @@ fn explain_and_matrix_agree_with_oracle() {
                 continue;
             }
             let key = ServiceKey::from_value(service).unwrap();
-            let told =
-                explain(&policy, compiled.named(), &source.to_string(), &destination.to_string(), key).unwrap();
+            let told = explain(&policy, compiled.named(), &source.to_string(), &destination.to_string(), key)
+                .unwrap();
             let oracle = oracle::decide(&policy, source, destination, service);
             let told = Answer {
                 allowed: told.verdict == "allow",
