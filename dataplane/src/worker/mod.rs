@@ -23,7 +23,7 @@ pub use error::{WireError, WireProblem};
 use pair::{FULL_TRIES, QueuePair};
 pub use running::Stopped;
 pub use status::{PortStatus, SocketCounts, WireStatus, WorkerStatus};
-pub use wire::Wire;
+pub use wire::{Waker, Wire};
 
 pub use crate::frame::port::{
     AttachMode, BusyPoll, Fallback, PortConfig, PortError, PortMode, PortProblem, SocketError,

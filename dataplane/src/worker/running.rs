@@ -95,8 +95,8 @@ impl<S: Stage + 'static> Running<S> {
         self.control.state(side)
     }
 
-    pub(super) fn wake(&self) {
-        self.control.wake();
+    pub(super) fn control(&self) -> Control {
+        self.control.clone()
     }
 
     pub(super) fn tell_to_stop(&self) {

@@ -130,6 +130,13 @@ fn descriptor(addr: u64, len: u32) -> XdpDesc {
 }
 
 #[test]
+fn a_wire_and_its_waker_may_be_used_from_any_thread() {
+    fn check<T: Send + Sync>() {}
+    check::<Waker>();
+    check::<Wire<Forward>>();
+}
+
+#[test]
 fn both_ports_are_given_chunks_before_anything_comes() {
     let mut rig = Rig::new();
     let census = rig.worker.pair.census();

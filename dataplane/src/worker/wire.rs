@@ -26,6 +26,17 @@ pub struct Wire<S> {
     outside: Port,
 }
 
+/// Wakes the workers of one wire. Does nothing once they have stopped.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<[Control]>);
+
+impl Waker {
+    /// Makes every worker go through its loop at once: after a publish, so that an idle one notices it too.
+    pub fn wake(&self) {
+        self.0.iter().for_each(Control::wake);
+    }
+}
+
 impl<S: Stage + 'static> Wire<S> {
     /// Opens both ports and starts a worker per queue pair, with the stage that `stage` makes for each queue.
     ///
@@ -79,9 +90,10 @@ impl<S: Stage + 'static> Wire<S> {
         Running::start(worker, config, queue, sockets)
     }
 
-    /// Makes every worker go through its loop at once: after a publish, so that an idle one notices it too.
-    pub fn wake(&self) {
-        self.workers.iter().for_each(|worker| worker.wake());
+    /// What wakes this wire's workers, for whoever publishes policies.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Waker(self.workers.iter().map(Running::control).collect())
     }
 
     /// The configuration it was opened with.

@@ -5,7 +5,7 @@
 
 mod rig;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -171,13 +171,14 @@ impl Pins {
         Self(folder)
     }
 
-    fn path(&self) -> &Path {
-        &self.0
+    /// One in it that the first wire has to make.
+    fn folder(&self) -> PathBuf {
+        self.0.join("wires")
     }
 
     /// How many there are of a wire; the kernel may put files of its own there.
     fn count(&self, wire: &str) -> usize {
-        let names = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = std::fs::read_dir(self.folder()).unwrap().map(|entry| entry.unwrap().file_name());
         names.filter(|name| name.to_string_lossy().starts_with(wire)).count()
     }
 }
@@ -199,7 +200,7 @@ fn a_pinned_program_outlives_the_wire_and_is_taken_over() {
         let rig = Rig::new("pin", 1).unwrap();
         let _echo = rig.echo();
         let mut config = config("pinned", mode);
-        config.pin = Some(pins.path().to_owned());
+        config.pin = Some(pins.folder());
         for round in 0..3 {
             // After the first time over the pins that were left, as after a crash.
             let wire = rig.open(&config, &Arc::default()).unwrap();
@@ -218,6 +219,10 @@ fn a_pinned_program_outlives_the_wire_and_is_taken_over() {
             assert_eq!(pins.count("pinned-"), 2);
             assert!(!rig.answers(), "{mode:?} {round}: nobody judges, nothing may pass");
         }
+        let elsewhere = WireConfig { pin: Some(std::env::temp_dir()), ..config.clone() };
+        let error = rig.open(&elsewhere, &Arc::default()).err().unwrap();
+        assert!(matches!(&error.problem, WireProblem::Port(port) if port.interface == "in0"), "{error}");
+
         let unpinned = WireConfig { pin: None, ..config.clone() };
         let error = rig.open(&unpinned, &Arc::default()).err().unwrap();
         let WireProblem::Port(port) = &error.problem else { panic!("{error}") };
@@ -300,7 +305,11 @@ fn what_is_wrong_with_a_port_is_said_with_a_remedy() {
     zero_copy.queues = Some(4);
     let error = rig.open(&zero_copy, &Arc::default()).err().unwrap();
     assert!(error.to_string().contains("no zero copy"), "{error}");
-    // What the failed attempt had attached is gone again.
+    let mut no_pins = config("no-pins", AttachMode::Auto);
+    no_pins.pin = Some(std::env::temp_dir());
+    let error = rig.open(&no_pins, &Arc::default()).err().unwrap();
+    assert!(error.to_string().contains("needs a BPF file system"), "{error}");
+    // What the failed attempts had attached is gone again.
     stop(rig.open(&config("again", AttachMode::Auto), &Arc::default()).unwrap());
 }
 

@@ -140,9 +140,7 @@ impl Redirect {
         self.hold = Some(match pin {
             None => Hold::Process(link),
             Some(path) if took_over => Hold::Pin(PinnedLink::from_pin(path).map_err(failed)?),
-            Some(path) => {
-                Hold::Pin(link.pin(path).map_err(|error| RedirectError::Pin(io::Error::other(error)))?)
-            }
+            Some(path) => Hold::Pin(pin_to(link, path).map_err(RedirectError::Pin)?),
         });
         Ok(())
     }
@@ -194,6 +192,14 @@ fn inherit(pin: &Path, attached: Attached, native: bool) -> Result<Option<FdLink
     }
     // A link cannot change its mode, so the old attachment ends here.
     remove_stale(pin)
+}
+
+/// Pins a link, and makes the folder for it.
+fn pin_to(link: FdLink, path: &Path) -> io::Result<PinnedLink> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    link.pin(path).map_err(io::Error::other)
 }
 
 fn sum(map: &PerCpuArray<MapData, u64>) -> Result<Fallback, MapError> {
