@@ -5,6 +5,7 @@ mod inside;
 mod link;
 mod path;
 mod report;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -225,8 +226,19 @@ impl<P: FnMut(report::Line<'_>) -> io::Result<()>> Replay<P> {
             waiting.push_back(entry);
         } else {
             waiting.push_back(entry);
-            let tell = |packet: u64, fate: Fate| settle(waiting, packet - first, Settled::Judged(fate));
-            self.wire.send(number, side, now, &self.frame, tell)?;
+            let wire = &mut self.wire;
+            let mut send = |frame: &[u8]| {
+                let tell = |packet: u64, fate: Fate| settle(waiting, packet - first, Settled::Judged(fate));
+                wire.send(number, side, now, frame, tell)
+            };
+            let was_cut = match &parsed {
+                Ok(headers) => segments::cut(&self.frame, headers, path::FRAME_MAX, &mut send)?,
+                Err(_) => false,
+            };
+            self.summary.joined += u64::from(was_cut);
+            if !was_cut {
+                send(&self.frame)?;
+            }
         }
         self.print_settled()
     }
@@ -269,9 +281,14 @@ impl<P: FnMut(report::Line<'_>) -> io::Result<()>> Replay<P> {
     }
 }
 
+/// Notes how a packet ended. One that was cut into segments ends as its first segment did, or as the first that was
+/// dropped.
 fn settle(waiting: &mut VecDeque<Entry>, at: u64, outcome: Settled) {
     let at = usize::try_from(at).unwrap_or(usize::MAX);
-    if let Some(entry) = waiting.get_mut(at) {
+    let Some(entry) = waiting.get_mut(at) else { return };
+    let was_forwarded = matches!(entry.outcome, Some(Settled::Judged(Fate::Forward { .. })));
+    let is_drop = matches!(outcome, Settled::Judged(Fate::Drop { .. }));
+    if entry.outcome.is_none() || (was_forwarded && is_drop) {
         entry.outcome = Some(outcome);
     }
 }

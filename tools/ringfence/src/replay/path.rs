@@ -17,6 +17,8 @@ use dataplane::verdict::{DropReason, RuleId, Side, WireId};
 const WIRE: WireId = WireId(0);
 /// The largest frame, bytes: what the largest chunk of a worker's memory holds.
 const CHUNK_SIZE: u32 = 4096;
+/// The same, as a length.
+pub(super) const FRAME_MAX: usize = CHUNK_SIZE as usize;
 /// More than all fragments that can be held at a time, and the frame at hand.
 const CHUNKS: u32 = 1024;
 /// Flows that fit.

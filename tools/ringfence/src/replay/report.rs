@@ -65,6 +65,8 @@ pub(super) struct Summary {
     pub(super) counts: BTreeMap<(&'static str, &'static str), u64>,
     /// Packets of which the capture holds only the beginning.
     pub(super) cut: u64,
+    /// TCP packets that were captured joined and were sent on as the segments they consist of.
+    pub(super) joined: u64,
     /// Packets of link types that no wire carries.
     pub(super) links: BTreeMap<i32, u64>,
     /// Whether connections older than the capture were picked up.
@@ -87,7 +89,7 @@ impl Summary {
         let dropped = |reason: DropReason| self.counts.contains_key(&("drop", reason.name()));
         if dropped(DropReason::TooBig) {
             return Some(
-                "too_big: frames of more than 4096 bytes come from a capture on a host that joins segments; \
+                "too_big: frames of more than 4096 bytes come from a capture on a host that joins datagrams; \
                  capture on the network, or turn gro, lro, gso and tso off",
             );
         }
@@ -109,6 +111,13 @@ impl fmt::Display for Summary {
         }
         if self.cut > 0 {
             writeln!(f, "{} packets were longer than what the capture holds of them", self.cut)?;
+        }
+        if self.joined > 0 {
+            writeln!(
+                f,
+                "{} packets were captured joined (gro, lro, gso or tso) and cut to segments",
+                self.joined
+            )?;
         }
         for (link, count) in &self.links {
             let name = link_name(*link);

@@ -222,6 +222,28 @@ fn captures_that_are_no_good() {
     fs::remove_file(other).unwrap();
 }
 
+/// The acknowledgement of a joined segment fits the sequence numbers only if that was not lost.
+#[test]
+fn joined_segments_pass_as_the_network_carries_them() {
+    let packets = [
+        to_db(5432).syn().seq(1),
+        from_db(5432).syn().seq(9).ack(2),
+        to_db(5432).seq(2).ack(10).payload([1; 9000]),
+        from_db(5432).seq(10).ack(9002),
+        to_db(80).seq(2).ack(10).payload([1; 9000]),
+    ];
+    assert_eq!(
+        run_packets(&packets),
+        [
+            "forward new_flow web-to-db",
+            "forward flow web-to-db",
+            "forward flow web-to-db",
+            "forward flow web-to-db",
+            "drop tcp_no_flow -",
+        ]
+    );
+}
+
 /// A frame larger than any chunk, and one of no bytes.
 #[test]
 fn frames_that_no_port_hands_over() {
