@@ -41,9 +41,9 @@ fn stop(wire: Wire<Forward>) -> Vec<Forward> {
     stopped.into_iter().map(|worker| worker.stage).collect()
 }
 
-/// `status`, once it says what is `expected`; else as it is after two seconds.
+/// The status, once it says what is `expected`; else as it is after many tries.
 fn status_when(wire: &Wire<Forward>, expected: impl Fn(&WireStatus) -> bool) -> WireStatus {
-    for _ in 0..100 {
+    for _ in 0..500 {
         let status = wire.status().unwrap();
         if expected(&status) {
             return status;
@@ -58,7 +58,7 @@ fn talk(rig: &Rig) {
     const FLOWS: u8 = 32;
     const BURST: u8 = 4;
     assert!(rig.answers(), "and the hosts know each other's addresses");
-    let flows: Vec<_> = (0..FLOWS).map(|_| rig.socket(Duration::from_secs(5))).collect();
+    let flows: Vec<_> = (0..FLOWS).map(|_| rig.socket(Duration::from_secs(20))).collect();
     for round in 0..20 {
         for (flow, socket) in (0..).zip(&flows) {
             for number in 0..BURST {
@@ -146,7 +146,10 @@ fn without_a_worker_a_closed_wire_drops_and_an_open_one_forwards() {
         let status = status_when(&wire, |status| !status.workers[0].alive);
         assert!(!status.workers[0].alive, "{name}");
 
-        assert_eq!(rig.answers(), fail == Fail::Open, "{name}");
+        match fail {
+            Fail::Closed => assert!(rig.is_silent(), "{name}"),
+            Fail::Open => assert!(rig.answers(), "{name}"),
+        }
         let status = wire.status().unwrap();
         let inside = status.inside.fallback;
         match fail {
@@ -217,7 +220,7 @@ fn a_pinned_program_outlives_the_wire_and_is_taken_over() {
             }
             drop(wire);
             assert_eq!(pins.count("pinned-"), 2);
-            assert!(!rig.answers(), "{mode:?} {round}: nobody judges, nothing may pass");
+            assert!(rig.is_silent(), "{mode:?} {round}: nobody judges, nothing may pass");
         }
         let elsewhere = WireConfig { pin: Some(std::env::temp_dir()), ..config.clone() };
         let error = rig.open(&elsewhere, &Arc::default()).err().unwrap();
@@ -250,8 +253,9 @@ fn a_port_that_goes_down_or_away_is_told_and_comes_back() {
     let wire = rig.open(&config("down", AttachMode::Auto), &Arc::default()).unwrap();
     assert!(rig.answers());
     rig.middle.ip("link set out0 down").unwrap();
-    assert!(!rig.answers());
-    assert_eq!(wire.status().unwrap().outside.state, PortState::Down);
+    assert!(rig.is_silent());
+    let status = status_when(&wire, |status| status.outside.state == PortState::Down);
+    assert_eq!(status.outside.state, PortState::Down);
     rig.middle.ip("link set out0 up").unwrap();
     let status = status_when(&wire, |status| rig.answers() && status.outside.state == PortState::Up);
     assert_eq!(status.outside.state, PortState::Up);
