@@ -40,7 +40,7 @@ pub struct Config {
     pub pickup: Duration,
     /// A directory in a BPF file system for programs that outlive the process.
     pub pin: Option<PathBuf>,
-    /// Cores for the workers, in order; empty: not pinned.
+    /// Cores for the workers, in order, repeated; empty: those that the process may use.
     pub cores: Vec<u16>,
     /// How long a publish waits for the workers.
     pub publish_timeout: Duration,

@@ -99,7 +99,7 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     let engine =
         Engine::start(parts, &config.policy, options.policy_from_config).map_err(DaemonError::Start)?;
     // 3. The ports.
-    wires.open(&config, &engine).map_err(DaemonError::Wire)?;
+    wires.open(engine.publisher(), config.pickup).map_err(DaemonError::Wire)?;
     // 4. The socket: who can ask gets an answer about wires that work.
     let listener = match Listener::bind(&config.socket) {
         Ok(listener) => listener,

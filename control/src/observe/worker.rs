@@ -11,9 +11,7 @@ pub struct Worker {
     /// The wire it serves.
     pub wire: WireId,
     /// The queue pair of that wire it serves.
-    pub queue: u16,
-    /// The core it is pinned to.
-    pub core: Option<u16>,
+    pub queue: u32,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
     /// What it tells of the frames it dropped.

@@ -67,7 +67,7 @@ pub struct PortView {
     /// Its interface.
     pub interface: String,
     /// Where the program runs and who copies.
-    pub mode: String,
+    pub mode: &'static str,
     /// `up`, `down` or `gone`.
     pub state: &'static str,
     /// Queues served.
@@ -92,7 +92,7 @@ pub struct WorkerView {
     /// Its wire.
     pub wire: String,
     /// Its queue on both ports.
-    pub queue: u16,
+    pub queue: u32,
     /// The epoch it decides by; none while it does not read policy.
     pub epoch: Option<u32>,
     /// Its counts.

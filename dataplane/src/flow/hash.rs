@@ -6,6 +6,8 @@
 //! is linear enough that one collision found by watching evictions yields more; bounded probes would then be the
 //! only defence. `hash_cost` in the flow table's measurements compares both.
 
+use std::io;
+
 use super::key::FlowKey;
 
 /// The 128-bit secret of one table. Random per boot; fixed only in replays and tests.
@@ -24,6 +26,19 @@ impl core::fmt::Debug for HashKey {
 pub struct FlowHash(pub(super) u64);
 
 impl HashKey {
+    /// A secret from the kernel's random bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn random() -> io::Result<Self> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
+        let bits = u128::from_le_bytes(secret);
+        #[expect(clippy::cast_possible_truncation, reason = "each half is taken on purpose")]
+        let words = [bits as u64, (bits >> 64) as u64];
+        Ok(Self(words))
+    }
+
     /// Hashes five words that are no flow key.
     pub(super) fn hash_words(self, words: &[u64; 5]) -> u64 {
         siphash13(self.0, words)

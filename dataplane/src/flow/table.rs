@@ -80,12 +80,7 @@ impl FlowTable {
     /// [`io::ErrorKind::InvalidInput`] if `capacity` is outside [`FlowTable::CAPACITY`]; otherwise what the kernel
     /// says to the memory or the random bytes.
     pub fn new(capacity: usize) -> io::Result<Self> {
-        let mut secret = [0; 16];
-        getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-        let bits = u128::from_le_bytes(secret);
-        #[expect(clippy::cast_possible_truncation, reason = "each half is taken on purpose")]
-        let words = [bits as u64, (bits >> 64) as u64];
-        Self::with_key(capacity, HashKey(words))
+        Self::with_key(capacity, HashKey::random()?)
     }
 
     /// The same with a given secret, for replays that must be repeatable. Never on a live wire.
