@@ -47,7 +47,7 @@ const REFUSALS: &[Refusal] = &[
     ("unknown key inside", "socket:\n  moed: \"0600\"\n", &[(2, 3, "moed")]),
     ("missing", "wires:\n  - name: a\n    inside: {interface: e}\n", &[(3, 5, "outside")]),
     ("not a mapping", "- a\n", &[(1, 1, "")]),
-    ("not yaml", "cores: [\n", &[(2, 1, "")]),
+    ("not yaml", "cores: [\n", &[(1, 8, "unclosed")]),
     ("duplicate key", "cores: []\ncores: []\n", &[(2, 1, "cores")]),
     ("number", "flows: {capacity: many}\n", &[(1, 19, "")]),
     ("low", "flows: {capacity: 1}\n", &[(1, 19, "1024 to 67108864")]),
@@ -59,7 +59,7 @@ const REFUSALS: &[Refusal] = &[
     (
         "frames",
         "wires: [{name: a, inside: {interface: a}, outside: {interface: b}, frames_per_queue: 5000}]\n",
-        &[(1, 87, "power of two")],
+        &[(1, 86, "power of two")],
     ),
     ("core", "cores: [0, 1024]\n", &[(1, 12, "0 to 1023")]),
     (
@@ -71,13 +71,13 @@ const REFUSALS: &[Refusal] = &[
 ",
         &[
             (2, 10, "name of a wire"),
-            (2, 59, "name of an interface"),
-            (2, 70, "`mode` cannot be `fast`"),
-            (2, 85, "1 to 64"),
-            (3, 31, "`e0` is used twice"),
-            (3, 68, "`fail` cannot be `ajar`"),
+            (2, 61, "name of an interface"),
+            (2, 72, "`mode` cannot be `fast`"),
+            (2, 87, "1 to 64"),
+            (3, 33, "`e0` is used twice"),
+            (3, 70, "`fail` cannot be `ajar`"),
             (4, 10, "`b` is used twice"),
-            (4, 57, "name of an interface"),
+            (4, 59, "name of an interface"),
         ],
     ),
 ];

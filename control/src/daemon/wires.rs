@@ -13,7 +13,9 @@ use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::pipeline::{self, Pipeline, PipelineParts};
 use dataplane::policy::Publisher;
 use dataplane::verdict::WireId;
-use dataplane::worker::{self, AttachMode, BusyPoll, PortConfig, PortStatus, Wire, WireConfig, WireError};
+use dataplane::worker::{
+    self, AttachMode, BusyPoll, PortConfig, PortStatus, Waker, Wire, WireConfig, WireError,
+};
 
 use crate::config::{self, Config, Fail, Mode, SourceCheck};
 use crate::engine::Wake;
@@ -67,11 +69,13 @@ struct Inner {
     /// None without wires.
     flows: Option<Arc<FlowTable>>,
     open: Mutex<Vec<Wire<Pipeline>>>,
+    /// Apart from the wires, so that a publish never waits for somebody who asks how they are.
+    wakers: Arc<Mutex<Vec<Waker>>>,
 }
 
 impl Wires {
     /// Looks at the ports, changing nothing, and makes what the workers share.
-    pub(super) fn plan(config: &Config) -> Result<Self, WireFault> {
+    pub(crate) fn plan(config: &Config) -> Result<Self, WireFault> {
         let (mut plans, mut workers) = (Vec::new(), Vec::new());
         for (id, wire) in (0u16..).zip(&config.wires) {
             let first = workers.len();
@@ -93,18 +97,18 @@ impl Wires {
         } else {
             Some(Arc::new(FlowTable::new(config.flows as usize).map_err(WireFault::Flows)?))
         };
-        Ok(Self(Arc::new(Inner { plans, workers, flows, open: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { plans, workers, flows, open: Mutex::default(), wakers: Arc::default() })))
     }
 
     /// The workers that there will be, by number.
-    pub(super) fn workers(&self) -> Vec<Worker> {
+    pub(crate) fn workers(&self) -> Vec<Worker> {
         self.0.workers.clone()
     }
 
     /// What makes the workers look at the policy.
-    pub(super) fn wake(&self) -> Wake {
-        let wires = self.clone();
-        Box::new(move || wires.lock().iter().for_each(Wire::wake))
+    pub(crate) fn wake(&self) -> Wake {
+        let wakers = Arc::clone(&self.0.wakers);
+        Box::new(move || wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Wire<Pipeline>>> {
@@ -137,6 +141,7 @@ impl Wires {
             match Wire::open(&plan.config, stage) {
                 Ok(wire) => {
                     announce(&wire);
+                    self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(wire.waker());
                     self.lock().push(wire);
                 }
                 Err(error) => {

@@ -6,6 +6,8 @@
 mod candidate;
 mod publish;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -16,6 +16,8 @@ mod listen;
 mod openapi;
 mod read;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::sync::Arc;

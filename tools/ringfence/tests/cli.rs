@@ -1,0 +1,139 @@
+//! The binary as scripts see it: exit status, what goes to which stream, and JSON.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod daemon;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A policy of the source tree.
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/policies/demo.yaml")
+}
+
+/// Runs the binary with no daemon in sight.
+fn ringfence(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(arguments)
+        .env("RINGFENCE_SOCKET", "/nonexistent/ringfence.sock")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
+}
+
+/// A file that goes with the test.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ringfence-cli-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn exit_status_and_streams() {
+    let sample = sample();
+    let sample = sample.to_str().unwrap();
+    let bad = Temporary::new("bad.yaml", "ringfence: 1\nrules: [{nam: x}]\n");
+    // Name, arguments, status, words on stdout, words on stderr.
+    type Case<'a> = (&'a str, Vec<&'a str>, i32, &'a str, &'a str);
+    let cases: Vec<Case<'_>> = vec![
+        ("no command", vec![], 2, "", "Usage"),
+        ("unknown command", vec!["frobnicate"], 2, "", "unrecognized"),
+        ("help", vec!["--help"], 0, "First steps", ""),
+        ("version", vec!["version"], 0, "ringfence 0", ""),
+        ("schema", vec!["schema"], 0, "\"$schema\"", ""),
+        ("good policy", vec!["check", sample], 0, "ok: 1 file", ""),
+        ("bad policy", vec!["check", bad.path()], 1, "", "nam"),
+        ("missing file", vec!["check", "/nonexistent.yaml"], 1, "", "/nonexistent.yaml"),
+        ("check without a file", vec!["check"], 2, "", "PATH"),
+        ("explain", vec!["explain", "--policy", sample, "web", "db", "tcp/5432"], 0, "allow", ""),
+        ("explain a deny", vec!["explain", "--policy", sample, "dev", "db", "tcp/5432"], 0, "deny", ""),
+        ("nobody", vec!["explain", "--policy", sample, "web", "nobody", "tcp/1"], 1, "", "nobody"),
+        ("bad service", vec!["explain", "--policy", sample, "web", "db", "tcp/x"], 2, "", "tcp/x"),
+        ("too few", vec!["explain", "--policy", sample, "web", "db"], 2, "", "SERVICE"),
+        ("matrix", vec!["matrix", "--policy", sample, "tcp/5432"], 0, "pairs allowed", ""),
+        ("matrix csv", vec!["matrix", "--policy", sample, "tcp/5432", "--csv"], 0, "source,", ""),
+        ("both formats", vec!["matrix", "--policy", sample, "tcp/1", "--csv", "--json"], 2, "", "--csv"),
+        ("no daemon", vec!["status"], 1, "", "no daemon listens on /nonexistent/ringfence.sock"),
+        ("no daemon to explain", vec!["explain", "a", "b", "tcp/1"], 1, "", "no daemon listens"),
+        ("too many flows", vec!["flows", "--limit", "10001"], 2, "", "10001"),
+        ("no epoch", vec!["policy", "rollback", "one"], 2, "", "one"),
+        ("bad policy is not sent", vec!["policy", "publish", bad.path()], 1, "", "nam"),
+        ("no configuration", vec!["run", "--config", "/nonexistent.yaml"], 1, "", "/nonexistent.yaml"),
+        ("bad configuration", vec!["run", "--config", bad.path()], 1, "", "unknown field"),
+    ];
+    for (name, arguments, status, out, err) in cases {
+        let output = ringfence(&arguments);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(status), "{name}: {stdout}{stderr}");
+        assert!(stdout.contains(out), "{name}: {stdout}");
+        assert!(stderr.contains(err), "{name}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+        assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "{name}: colours without a terminal");
+    }
+}
+
+#[test]
+fn json_answers() {
+    let sample = sample();
+    let sample = sample.to_str().unwrap();
+    let explained = json(&ringfence(&["explain", "--policy", sample, "web", "db", "tcp/5432", "--json"]));
+    assert_eq!((&explained["verdict"], &explained["rule"]), (&"allow".into(), &"shop-to-db".into()));
+    assert_eq!(explained["source"]["workload"], "web");
+    assert_eq!(explained["destination"]["workload"], "db");
+
+    let denied = json(&ringfence(&["explain", "--policy", sample, "dev", "web", "tcp/443", "--json"]));
+    assert_eq!((&denied["verdict"], &denied["rule"]), (&"deny".into(), &"dev-not-prod".into()));
+
+    let matrix = json(&ringfence(&["matrix", "--policy", sample, "tcp/5432", "--json"]));
+    let pairs = matrix["pairs"].as_array().unwrap();
+    let workloads = matrix["workloads"].as_array().unwrap().len();
+    assert_eq!(pairs.len(), workloads * (workloads - 1));
+    let allowed: Vec<_> = pairs.iter().filter(|p| p["verdict"] == "allow").map(|p| &p["source"]).collect();
+    assert_eq!(allowed, ["crm", "web"]);
+
+    let checked = json(&ringfence(&["check", sample, "--json"]));
+    assert_eq!(checked["ok"], true);
+    let bad = Temporary::new("bad-json.yaml", "ringfence: 1\nrules: [{nam: x}]\n");
+    let output = ringfence(&["check", bad.path(), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let checked = json(&output);
+    assert_eq!((&checked["ok"], &checked["diagnostics"][0]["line"]), (&false.into(), &2.into()));
+}
+
+#[test]
+fn matrix_csv_has_a_row_for_each_workload() {
+    let sample = sample();
+    let output = ringfence(&["matrix", "--policy", sample.to_str().unwrap(), "tcp/5432", "--csv"]);
+    let table: Vec<Vec<String>> =
+        text(&output.stdout).lines().map(|line| line.split(',').map(str::to_owned).collect()).collect();
+    assert_eq!(table.len(), table[0].len());
+    for (at, row) in table.iter().enumerate().skip(1) {
+        assert_eq!((row.len(), row[at].as_str()), (table.len(), "-"));
+        assert_eq!(row[0], table[0][at]);
+    }
+}

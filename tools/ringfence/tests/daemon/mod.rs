@@ -1,0 +1,183 @@
+//! A daemon without wires, from its start to its end, driven by the client commands.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{json, sample, text};
+
+const POLICY: &str = "ringfence: 1
+workloads:
+  - {name: web, labels: {app: shop}, addresses: [10.0.0.1]}
+  - {name: db, labels: {app: shop, role: db}, addresses: [10.0.0.2]}
+rules:
+  - {name: shop-to-db, from: {app: shop}, to: {role: db}, service: tcp/5432}
+";
+
+/// A daemon and its folder; both end with the test.
+struct Daemon {
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    fn folder(name: &str, config: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("ringfence-cli-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("policy.yaml"), POLICY).unwrap();
+        fs::write(folder.join("ringfence.yaml"), config).unwrap();
+        Self { folder, child: None }
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    fn start(&mut self) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["run", "--config"])
+            .arg(self.folder.join("ringfence.yaml"))
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = String::new();
+        loop {
+            let Some(Ok(line)) = lines.next() else { panic!("it ended before it was ready: {log}") };
+            log.push_str(&line);
+            if line.contains("ready") {
+                break;
+            }
+        }
+        // Somebody must read the rest, or the daemon would wait for room in the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.child = Some(child);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    fn stop(&mut self, signal: Signal) -> Option<i32> {
+        self.signal(signal);
+        self.child.take().unwrap().wait().unwrap().code()
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(arguments)
+            .env("RINGFENCE_SOCKET", self.folder.join("s.sock"))
+            .output()
+            .unwrap()
+    }
+
+    fn epoch(&self) -> u64 {
+        json(&self.ask(&["status", "--json"]))["policy"]["epoch"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+const CONFIG: &str = "policy: [policy.yaml]\nstate_dir: state\nsocket: {path: s.sock}\n";
+
+#[test]
+fn a_life_of_a_daemon() {
+    let mut daemon = Daemon::folder("life", CONFIG);
+    daemon.start();
+    for (arguments, words) in [
+        (&["status"][..], "policy: epoch 1"),
+        (&["rules"], "shop-to-db"),
+        (&["workloads"], "app=shop,role=db"),
+        (&["drops"], "nothing was dropped"),
+        (&["flows"], "no flows"),
+        (&["policy", "history"], "config"),
+        (&["policy", "show"], "name: shop-to-db"),
+        (&["explain", "web", "db", "tcp/5432"], "allow: web (10.0.0.1) -> db (10.0.0.2) tcp/5432"),
+        (&["matrix", "tcp/5432"], "1 of 2 pairs allowed"),
+        (&["matrix", "tcp/5432", "--csv"], "source,web,db"),
+    ] {
+        let output = daemon.ask(arguments);
+        let shown = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        assert!(shown.contains(words), "{arguments:?}: {shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{arguments:?} is too wide: {shown}");
+    }
+
+    let sample = sample();
+    let published = daemon.ask(&["policy", "publish", sample.to_str().unwrap(), "-m", "sample", "--json"]);
+    assert_eq!(json(&published)["epoch"], 2, "{}", text(&published.stderr));
+    let rolled_back = daemon.ask(&["policy", "rollback", "1"]);
+    assert!(text(&rolled_back.stdout).contains("epoch 3 is in force"), "{}", text(&rolled_back.stderr));
+    let missing = daemon.ask(&["policy", "rollback", "9"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("the history goes from 1 to 3"), "{}", text(&missing.stderr));
+    assert_eq!(json(&daemon.ask(&["policy", "history", "--json"]))["history"][1]["message"], "sample");
+
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+    assert!(!daemon.folder.join("s.sock").exists(), "the socket is gone");
+    daemon.start();
+    assert_eq!(daemon.epoch(), 3, "the last good policy, under its own epoch");
+    // Killed: the socket stays, and the next start replaces it.
+    assert_eq!(daemon.stop(Signal::KILL), None);
+    assert!(daemon.folder.join("s.sock").exists());
+    daemon.start();
+    assert_eq!(daemon.epoch(), 3);
+    assert_eq!(daemon.stop(Signal::INT), Some(0));
+}
+
+#[test]
+fn hangup_publishes_the_configurations_files() {
+    let mut daemon = Daemon::folder("hangup", CONFIG);
+    daemon.start();
+    fs::write(daemon.folder.join("policy.yaml"), POLICY.replace("shop-to-db", "renamed")).unwrap();
+    assert_eq!(daemon.epoch(), 1, "a changed file alone changes nothing");
+    daemon.signal(Signal::HUP);
+    while daemon.epoch() == 1 {
+        std::thread::yield_now();
+    }
+    assert!(text(&daemon.ask(&["rules"]).stdout).contains("renamed"));
+    // A bad file: nothing changes, and the daemon lives.
+    fs::write(daemon.folder.join("policy.yaml"), "ringfence: 1\nrules: 5\n").unwrap();
+    daemon.signal(Signal::HUP);
+    assert_eq!(daemon.epoch(), 2);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+}
+
+#[test]
+fn two_daemons_do_not_share_state_or_socket() {
+    let mut daemon = Daemon::folder("shared", CONFIG);
+    daemon.start();
+    let other = daemon.folder.join("other.yaml");
+    for (config, words) in [
+        (CONFIG.to_owned(), "is in use by another daemon"),
+        (CONFIG.replace("state_dir: state", "state_dir: other"), "another daemon listens"),
+    ] {
+        fs::write(&other, config).unwrap();
+        let output = daemon.ask(&["run", "--config", other.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+    }
+    assert_eq!(daemon.epoch(), 1, "the first one goes on");
+}
+
+#[test]
+fn a_wire_that_cannot_be_opened_is_named() {
+    let wires = "wires: [{name: w, inside: {interface: rf-none-0}, outside: {interface: rf-none-1}}]\n";
+    let daemon = Daemon::folder("wires", &format!("{wires}{CONFIG}"));
+    let config = daemon.folder.join("ringfence.yaml");
+    let output = daemon.ask(&["run", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("rf-none-0"), "{}", text(&output.stderr));
+    assert!(!daemon.folder.join("s.sock").exists());
+}
