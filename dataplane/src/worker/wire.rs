@@ -122,12 +122,13 @@ impl<S: Stage + 'static> Wire<S> {
             Side::Inside => &self.inside,
             Side::Outside => &self.outside,
         };
-        let mut zero_copy = !self.workers.is_empty();
+        // Of the workers that live; the dead have no sockets to ask.
+        let mut zero_copy = None;
         let mut state = PortState::Up;
         let mut counts = SocketCounts::default();
         for worker in &self.workers {
             if let Some(socket) = worker.socket(side) {
-                zero_copy &= socket.zero_copy();
+                zero_copy = Some(zero_copy.unwrap_or(true) && socket.zero_copy());
                 counts.add(&socket.statistics()?);
             }
             counts.device_drops += worker.device_drops(side);
@@ -135,7 +136,7 @@ impl<S: Stage + 'static> Wire<S> {
         }
         Ok(PortStatus {
             interface: port.interface().to_owned(),
-            mode: port.mode(zero_copy),
+            mode: port.mode(zero_copy.unwrap_or(false)),
             state,
             queues: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
             mtu: port.mtu(),

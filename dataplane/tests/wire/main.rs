@@ -145,6 +145,8 @@ fn without_a_worker_a_closed_wire_drops_and_an_open_one_forwards() {
         rig.socket(Duration::from_millis(10)).send(DIE).unwrap();
         let status = status_when(&wire, |status| !status.workers[0].alive);
         assert!(!status.workers[0].alive, "{name}");
+        assert_eq!(status.inside.mode == PortMode::Generic, mode == AttachMode::Generic, "{name}");
+        assert_ne!(status.inside.mode, PortMode::ZeroCopy, "{name}");
 
         match fail {
             Fail::Closed => assert!(rig.is_silent(), "{name}"),

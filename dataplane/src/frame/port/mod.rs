@@ -2,6 +2,16 @@
 //!
 //! Today both happen on one network device. Nothing above this module relies on that: a worker holds a receiving
 //! and a transmitting end per queue, and they may come to sit on different devices.
+//!
+//! What a veth does (`drivers/net/veth.c`), because containers and laboratories are made of them:
+//! - A native program turns segmentation offload off at the other end, so that frames arrive cut to the MTU, but
+//!   not checksum offload: a local sender's checksums are still unfinished.
+//! - A frame arrives on the queue that the sender's stack chose, or the CPU it ran on if it was redirected: the two
+//!   directions of a flow may well use different queues.
+//! - A queue takes 256 frames at a time (`VETH_RING_SIZE`); longer bursts lose some.
+//! - AF_XDP transmits without any program on the device: copy mode makes an skb of each frame and hands it to the
+//!   driver (`xsk_generic_xmit` in `net/xdp/xsk.c`). The frame's chunk comes back when the receiver has let go of
+//!   that skb.
 
 mod error;
 mod link;
