@@ -1,6 +1,6 @@
 //! One flow in the hands of one worker.
 
-use super::entry::{Class, Entry, NO_RULE, Rare, Set, Stamp};
+use super::entry::{Class, Entry, NO_RULE, Rare, Set, Stamp, generation};
 use super::key::{FlowKey, Orientation};
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
@@ -205,11 +205,11 @@ impl<'t> FlowHandle<'t> {
     pub fn reopen(&mut self, key: &FlowKey, new: &NewFlow, now: Now) -> Result<FlowView, DropReason> {
         let entry = self.entry();
         let control = entry.control();
-        let view = FlowView::read(self.set, self.way).ok_or(DropReason::FlowContended)?;
-        if super::entry::generation(control) != self.live {
+        if generation(control) != self.live {
             return Err(DropReason::FlowContended);
         }
         let mut claim = entry.take(control).ok_or(DropReason::FlowContended)?;
+        let view = FlowView::copy(self.set, self.way, self.live);
         write(self.set, self.way, key, &key.words(), new, now.as_millis32());
         self.live = claim.publish();
         self.stamp = new.stamp();

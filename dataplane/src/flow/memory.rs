@@ -78,7 +78,14 @@ impl Memory {
         let len = bytes(sets)?;
         // SAFETY: with a null hint the kernel chooses a range that overlaps nothing of ours.
         let base = unsafe {
-            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)
+            mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED | MapFlags::POPULATE,
+                &file,
+                0,
+            )
         }?;
         // SAFETY: `base` and `len` are the mapping just made; the advice changes page sizes, not contents. It may
         // be refused (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`), which costs speed only.

@@ -9,6 +9,9 @@ pub mod fragments;
 mod handle;
 mod hash;
 mod key;
+#[cfg(test)]
+#[cfg(loom)]
+mod loom;
 #[cfg(not(loom))]
 mod memory;
 #[cfg(loom)]
@@ -18,6 +21,9 @@ mod state;
 mod sync;
 mod table;
 pub mod tcp;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
 pub mod timeouts;
 mod view;
 

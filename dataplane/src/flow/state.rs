@@ -220,7 +220,8 @@ pub(super) const fn is_past(deadline: u32, now: u32) -> bool {
     now.wrapping_sub(deadline) < 1 << 31
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use proptest::prelude::*;
 

@@ -12,7 +12,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::entry::{Class, Entry, NO_RULE, Set, Stamp, Unavailable, WAYS};
+use super::entry::{Class, Entry, NO_RULE, Set, Stamp, Unavailable, WAYS, generation};
 use super::handle::FlowHandle;
 use super::hash::{FlowHash, HashKey};
 use super::key::{FlowKey, Orientation};
@@ -194,24 +194,24 @@ impl FlowTable {
             };
             let entry = &set.entries[way];
             let control = entry.control();
-            let view = match Entry::occupied(control) {
-                None => continue,
-                Some(false) => None,
-                Some(true) => FlowView::read(set, way),
+            let Some(live) = Entry::occupied(control) else {
+                pause();
+                continue;
             };
+            // Again, now that `control` tells whether anything changes from here on.
             let class = set.class(way, now.as_millis32());
-            if (view.is_some() && class == Class::Assured)
-                || (view.is_none() && set.tags[way].load(Ordering::Relaxed) != 0)
-            {
+            if live && class == Class::Assured {
                 continue;
             }
             let Some(mut claim) = entry.take(control) else { continue };
+            let evicted =
+                live.then(|| Evicted { class, view: FlowView::copy(set, way, generation(control)) });
             write(set, way, key, &words, new, now.as_millis32());
             set.tags[way].store(tag(hash), Ordering::Relaxed);
             let live = claim.publish();
             drop(claim);
             let handle = FlowHandle::new(set, way, live, new.stamp(), new.state());
-            return Ok(Inserted { handle, fresh: true, evicted: view.map(|view| Evicted { class, view }) });
+            return Ok(Inserted { handle, fresh: true, evicted });
         }
         Err(DropReason::FlowContended)
     }
@@ -271,7 +271,7 @@ fn claim_set(set: &Set) -> Result<SetClaim<'_>, Unavailable> {
 /// would be missed least.
 fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
     let [first, second] = sets.map(Set::occupied);
-    let order = if first <= second + 1 { sets } else { [sets[1], sets[0]] };
+    let order = if first <= second { sets } else { [sets[1], sets[0]] };
     if let Some(vacant) = order.into_iter().find_map(|set| set.way_tagged(0).map(|way| (set, way))) {
         return Ok(vacant);
     }

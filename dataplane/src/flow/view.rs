@@ -1,6 +1,6 @@
 //! Reading and ending flows in bulk: snapshots for the control thread, expiry for the workers.
 
-use super::entry::{Class, NO_RULE, Set, Stamp};
+use super::entry::{Class, Entry, NO_RULE, Set, Stamp, generation};
 use super::key::{FlowKey, Orientation};
 use super::state::{State, is_past};
 use super::sync::Ordering::Relaxed;
@@ -42,30 +42,33 @@ pub struct FlowView {
 
 impl FlowView {
     /// The flow in a slot, or `None` if it is vacant or kept busy.
-    pub(super) fn read(set: &Set, way: usize) -> Option<Self> {
-        let read = |entry: &super::entry::Entry| {
-            let words = core::array::from_fn(|at| entry.key[at].load(Relaxed));
-            let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
-            let state = State::from_bits(entry.state.load(Relaxed));
-            let potential = entry.potential.load(Relaxed);
-            Self {
-                key: FlowKey::from_words(words),
-                generation: 0,
-                initiator: state.initiator(),
-                epoch: stamp.epoch,
-                rule: stamp.rule,
-                potential: (potential != NO_RULE).then_some(RuleId(potential)),
-                cut: stamp.cut,
-                replied: state.replied(),
-                phase: state.phase(),
-                packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),
-                bytes: core::array::from_fn(|at| entry.bytes[at].load(Relaxed)),
-                opened: set.rare[way].opened.load(Relaxed),
-                deadline: set.deadlines[way].load(Relaxed),
-            }
-        };
-        let (generation, view) = set.entries[way].snapshot(read).ok()??;
+    fn read(set: &Set, way: usize) -> Option<Self> {
+        let (generation, view) = set.entries[way].snapshot(|_| Self::copy(set, way, 0)).ok()??;
         Some(Self { generation, ..view })
+    }
+
+    /// The words of a slot as they are now: of one instant only if nobody writes them meanwhile.
+    pub(super) fn copy(set: &Set, way: usize, generation: u32) -> Self {
+        let entry = &set.entries[way];
+        let words = core::array::from_fn(|at| entry.key[at].load(Relaxed));
+        let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
+        let state = State::from_bits(entry.state.load(Relaxed));
+        let potential = entry.potential.load(Relaxed);
+        Self {
+            key: FlowKey::from_words(words),
+            generation,
+            initiator: state.initiator(),
+            epoch: stamp.epoch,
+            rule: stamp.rule,
+            potential: (potential != NO_RULE).then_some(RuleId(potential)),
+            cut: stamp.cut,
+            replied: state.replied(),
+            phase: state.phase(),
+            packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),
+            bytes: core::array::from_fn(|at| entry.bytes[at].load(Relaxed)),
+            opened: set.rare[way].opened.load(Relaxed),
+            deadline: set.deadlines[way].load(Relaxed),
+        }
     }
 }
 
@@ -127,18 +130,17 @@ impl FlowTable {
 
 impl Set {
     fn expire(&self, way: usize, now: u32) -> Option<FlowView> {
-        if self.tags[way].load(Relaxed) == 0 || !is_past(self.deadlines[way].load(Relaxed), now) {
+        let expired = || is_past(self.deadlines[way].load(Relaxed), now);
+        if self.tags[way].load(Relaxed) == 0 || !expired() {
             return None;
         }
         let control = self.entries[way].control();
-        let view = Self::view_expired(self, way, now)?;
+        // Again, now that `control` tells whether anything changes from here on.
+        if Entry::occupied(control) != Some(true) || !expired() {
+            return None;
+        }
         let _vacated = self.entries[way].take(control)?;
         self.tags[way].store(0, Relaxed);
-        Some(view)
-    }
-
-    /// The flow of a slot if it is expired in the same instant it is copied.
-    fn view_expired(&self, way: usize, now: u32) -> Option<FlowView> {
-        FlowView::read(self, way).filter(|view| is_past(view.deadline, now))
+        Some(FlowView::copy(self, way, generation(control)))
     }
 }

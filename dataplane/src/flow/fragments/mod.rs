@@ -352,5 +352,6 @@ fn words(ip: &Ip, wire: WireId, side: Side, fragment: &Fragment) -> [u64; 5] {
     [half(&source, 0), half(&source, 8), half(&destination, 0), half(&destination, 8), rest]
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
