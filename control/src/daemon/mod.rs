@@ -25,6 +25,8 @@ pub use wires::{WireFault, Wires};
 
 /// How often the regular work is done.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is looked whether all workers live.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often the watchdog is told that the control thread lives, if systemd asks for it: at most this, and never
 /// less than twice in the time it allows.
 const WATCHDOG: Duration = Duration::from_secs(10);
@@ -113,7 +115,7 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     tracing::info!(socket = %config.socket.path.display(), wires = config.wires.len(), "ready");
     notify(&[NotifyState::Ready]);
 
-    attend(&engine, &config.policy, &mut signals).await;
+    attend(&engine, &wires, &config.policy, &mut signals).await;
 
     // Stopping: no new requests, then no more frames. The policy stays on disk.
     tracing::info!("stopping");
@@ -142,7 +144,9 @@ fn shared(config: &Config, engine: &Arc<Engine>, wires: &Wires, started: Instant
 }
 
 /// The regular work, until a signal ends it.
-async fn attend(engine: &Arc<Engine>, policy: &[PathBuf], signals: &mut Signals) {
+async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals: &mut Signals) {
+    let (mut look, mut dead) = (interval(LOOK), 0);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let allowed = sd_notify::watchdog_enabled();
@@ -150,6 +154,7 @@ async fn attend(engine: &Arc<Engine>, policy: &[PathBuf], signals: &mut Signals)
     loop {
         tokio::select! {
             _ = tick.tick() => engine.tick(),
+            _ = look.tick() => dead = wires.watch(dead),
             _ = watchdog.tick(), if allowed.is_some() => notify(&[NotifyState::Watchdog]),
             _ = signals.hangup.recv() => reload(engine, policy),
             _ = signals.terminate.recv() => return,

@@ -163,6 +163,20 @@ impl Wires {
         }
     }
 
+    /// Says so when more workers are dead than `known`; returns how many are.
+    pub(super) fn watch(&self, known: usize) -> usize {
+        let mut dead = 0;
+        for wire in self.view() {
+            let missing = wire.workers - wire.workers_alive;
+            dead += missing;
+            if missing > 0 && dead > known {
+                tracing::error!(wire = %wire.name, missing, "a worker died; its queue is left to `fail`. Restart the \
+                    daemon, and report what is above this line");
+            }
+        }
+        dead
+    }
+
     /// The flow table, if there is a wire.
     pub(crate) fn flows(&self) -> Option<Arc<FlowTable>> {
         self.0.flows.clone()

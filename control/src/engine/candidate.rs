@@ -58,11 +58,12 @@ impl std::error::Error for Refusal {}
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn check(files: &[StoredFile], wires: &[String]) -> Result<Candidate, Refusal> {
+pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refusal> {
     let texts: Vec<SourceFile> =
-        files.iter().map(|f| SourceFile { name: f.name.clone(), text: f.text.clone() }).collect();
+        files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
     let start = Instant::now();
     let loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
+    drop(texts);
     let candidate = Candidate::new(loaded, wires)?;
     Ok(Candidate { validate: start.elapsed().saturating_sub(candidate.compile), ..candidate })
 }

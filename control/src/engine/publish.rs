@@ -130,7 +130,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::publish`]; [`StoreError::NoRecord`] if there is no such epoch.
     pub async fn rollback(self: &Arc<Self>, epoch: u32, uid: u32) -> Result<Published, PublishError> {
-        let record = lock(&self.store).load(epoch).map_err(PublishError::Store)?;
+        let engine = Arc::clone(self);
+        let loaded = tokio::task::spawn_blocking(move || lock(&engine.store).load(epoch)).await;
+        let record = loaded.map_err(|_| PublishError::Interrupted)?.map_err(PublishError::Store)?;
         let author = Author {
             publication: Publication::Rollback,
             uid,
@@ -172,8 +174,7 @@ impl Engine {
 
     /// Validates, compiles and persists; the only part that can fail.
     fn prepare(&self, files: Vec<StoredFile>, author: Author) -> Result<(Candidate, Meta), PublishError> {
-        let candidate = check(&files, &self.wires).map_err(PublishError::Refused)?;
-        drop(files);
+        let candidate = check(files, &self.wires).map_err(PublishError::Refused)?;
         let meta = self.persist(&candidate, author)?;
         Ok((candidate, meta))
     }

@@ -156,7 +156,7 @@ pub(crate) fn config_author(message: &str) -> Author {
 fn last_good(store: &Store, wires: &[String], notices: &mut Vec<String>) -> Option<(Meta, Candidate)> {
     store.history().rev().find_map(|meta| {
         let passed_over = match store.load(meta.epoch) {
-            Ok(record) => match check(&record.files, wires) {
+            Ok(record) => match check(record.files, wires) {
                 Ok(candidate) => return Some((record.meta, candidate)),
                 Err(refusal) => refusal.to_string(),
             },

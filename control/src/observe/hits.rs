@@ -4,7 +4,7 @@
 //! all totals and of the live snapshots is the number of decisions made since the start: hits + defaults =
 //! decisions, exactly, across any number of publishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dataplane::policy::{Publisher, Snapshot};
@@ -15,8 +15,11 @@ use crate::policy::RuleInfo;
 /// Names whose counts are kept apart after their rules are gone. Beyond that, they are counted together as
 /// [`REMOVED`].
 const NAMES_MAX: usize = 200_000;
-/// Retired tables whose rule names are still known, for records that workers wrote under them.
-const RETIRED_MAX: usize = 4;
+/// Rules of retired tables whose names are still known, all tables together: for flows that had no packet since, and
+/// for records that workers wrote under them. About 100 bytes each.
+const RETIRED_RULES_MAX: usize = 1_000_000;
+/// Retired tables whose names are still known, if they have few rules.
+const RETIRED_MAX: usize = 10_000;
 /// The name under which rules are counted that are long gone.
 pub const REMOVED: &str = "(removed rules)";
 
@@ -29,12 +32,20 @@ pub struct Hits {
     totals: BTreeMap<Arc<str>, u64>,
     /// Oldest first; the last is in force.
     live: Vec<(Arc<Snapshot>, Rules)>,
-    retired: Vec<(Epoch, Rules)>,
+    /// Oldest first. Tables with equal rules share them.
+    retired: VecDeque<(Epoch, Rules)>,
+    /// The rules in `retired`, shared ones counted as often as they are there.
+    retired_rules: usize,
 }
 
 impl Hits {
     /// A table was published.
     pub fn published(&mut self, snapshot: Arc<Snapshot>, rules: Rules) {
+        // A publish that changes only workloads keeps the rules.
+        let rules = match self.live.last() {
+            Some((_, last)) if *last == rules => Arc::clone(last),
+            _ => rules,
+        };
         self.live.push((snapshot, rules));
     }
 
@@ -46,13 +57,19 @@ impl Hits {
             };
             let (snapshot, rules) = self.live.remove(at);
             add(&mut self.totals, &snapshot, &rules);
-            if self.retired.len() == RETIRED_MAX {
-                self.retired.remove(0);
-            }
-            self.retired.push((snapshot.epoch, rules));
+            self.remember(snapshot.epoch, rules);
         }
         if self.totals.len() > NAMES_MAX {
             self.forget();
+        }
+    }
+
+    fn remember(&mut self, epoch: Epoch, rules: Rules) {
+        self.retired_rules += rules.len();
+        self.retired.push_back((epoch, rules));
+        while self.retired.len() > RETIRED_MAX || self.retired_rules > RETIRED_RULES_MAX {
+            let Some((_, oldest)) = self.retired.pop_front() else { break };
+            self.retired_rules -= oldest.len();
         }
     }
 
@@ -84,9 +101,11 @@ impl Hits {
     /// The name of a rule of a table that is in force or was not long ago.
     #[must_use]
     pub fn name(&self, epoch: Epoch, rule: RuleId) -> Option<&str> {
-        let live = self.live.iter().rev().map(|(snapshot, rules)| (snapshot.epoch, rules));
-        let retired = self.retired.iter().rev().map(|(epoch, rules)| (*epoch, rules));
-        let (_, rules) = live.chain(retired).find(|(known, _)| *known == epoch)?;
+        let live = self.live.iter().rev().find(|(snapshot, _)| snapshot.epoch == epoch);
+        let rules = live.map(|(_, rules)| rules).or_else(|| {
+            let at = self.retired.binary_search_by_key(&epoch, |(known, _)| *known).ok()?;
+            self.retired.get(at).map(|(_, rules)| rules)
+        })?;
         rules.get(rule.0 as usize).map(|info| &*info.name)
     }
 }

@@ -103,6 +103,65 @@ pub fn service_name(key: u32) -> String {
         51 => "ah".into(),
         58 => format!("icmpv6/{}/{}", low >> 8, low & 0xff),
         132 => format!("sctp/{low}"),
-        other => other.to_string(),
+        2 => "igmp".into(),
+        other => format!("proto/{other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{CompileOptions, SourceFile, compile, load_texts};
+
+    #[test]
+    fn the_narrowest_name_wins() {
+        let text = "ringfence: 1
+workloads:
+  - {name: web, labels: {app: shop}, addresses: [10.1.1.1, \"fd00:1::1\"]}
+networks:
+  - {name: everything-4, cidrs: [0.0.0.0/0], labels: {zone: world}}
+  - {name: site, cidrs: [10.0.0.0/8, \"fd00::/16\"], labels: {zone: site}}
+  - {name: rack, cidrs: [10.1.1.0/24, \"fd00:1::/64\"], labels: {zone: rack}}
+rules: []
+";
+        let files = [SourceFile { name: "p".into(), text: text.into() }];
+        let policy = load_texts(&files).unwrap_or_else(|faults| panic!("{faults}")).policy;
+        let compiled = compile(&policy, &CompileOptions::default()).unwrap();
+        let names = Names::new(&policy);
+        let network = |name: &str| Who::Network(name.into());
+        for (address, who, zone) in [
+            ("10.1.1.1", Who::Workload("web".into()), None),
+            ("fd00:1::1", Who::Workload("web".into()), None),
+            ("10.1.1.2", network("rack"), Some("rack")),
+            ("10.1.2.2", network("site"), Some("site")),
+            ("11.0.0.1", network("everything-4"), Some("world")),
+            ("fd00:1::2", network("rack"), Some("rack")),
+            ("fd00:2::2", network("site"), Some("site")),
+            ("fd01::1", Who::Unknown, None),
+        ] {
+            let at = Address::from(address.parse::<std::net::IpAddr>().unwrap());
+            assert_eq!(names.who(at, &compiled.table, &policy), who, "{address}");
+            let labels = names.labels(at, &compiled.table, &policy);
+            let found = labels.and_then(|labels| labels.get("zone")).and_then(|values| values.first());
+            assert_eq!(found.map(String::as_str), zone, "{address}");
+        }
+    }
+
+    #[test]
+    fn services_are_written_as_policy_reads_them() {
+        for (key, expected) in [
+            (6 << 16 | 443, "tcp/443"),
+            (17 << 16 | 53, "udp/53"),
+            (132 << 16 | 7, "sctp/7"),
+            (1 << 16 | 8 << 8, "icmp/8/0"),
+            (58 << 16 | 1 << 8 | 4, "icmpv6/1/4"),
+            (47 << 16, "gre"),
+            (2 << 16, "igmp"),
+            (253 << 16, "proto/253"),
+        ] {
+            let name = service_name(key);
+            assert_eq!(name, expected);
+            assert_eq!(crate::policy::service::parse_one(&name).ok(), Some(key), "{name}");
+        }
     }
 }

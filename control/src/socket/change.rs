@@ -92,7 +92,7 @@ pub(super) async fn check(State(app): State<App>, body: Bytes) -> Result<Json<Ch
     drop(body);
     let engine = std::sync::Arc::clone(&app.engine);
     let checked = tokio::task::spawn_blocking(move || {
-        let candidate = engine::check(&request.files, engine.wire_names())?;
+        let candidate = engine::check(request.files, engine.wire_names())?;
         Ok(Checked {
             policy_hash: candidate.hash,
             rules: candidate.rules.len(),

@@ -107,7 +107,7 @@ impl Totals {
 #[utoipa::path(get, path = "/v1/rules", responses((status = 200, body = Rules)))]
 pub(super) async fn rules(State(app): State<App>) -> Json<Rules> {
     let mut hits = app.engine.with_hits(|hits| hits.by_name());
-    let decisions = hits.values().fold(0, |sum: u64, n| sum.wrapping_add(*n));
+    let decisions = app.engine.sum(|worker| &worker.decisions);
     let now = app.engine.in_force();
     let rules = now.iter().flat_map(|now| now.rules.iter()).map(|rule| RuleView {
         name: rule.name.to_string(),

@@ -135,7 +135,8 @@ pub struct Totals {
 pub struct Rules {
     /// The epoch of the policy in force.
     pub epoch: Option<u32>,
-    /// Policy decisions since the start: the sum of all `hits` here.
+    /// Policy decisions since the start, as the workers count them; when no packet is under way it is the sum of
+    /// all `hits` and `removed` here.
     pub decisions: u64,
     /// Rules and defaults in force, in order of evaluation.
     pub rules: Vec<RuleView>,

@@ -73,7 +73,7 @@ fn exit_status_and_streams() {
         ("explain", vec!["explain", "--policy", sample, "web", "db", "tcp/5432"], 0, "allow", ""),
         ("explain a deny", vec!["explain", "--policy", sample, "dev", "db", "tcp/5432"], 0, "deny", ""),
         ("nobody", vec!["explain", "--policy", sample, "web", "nobody", "tcp/1"], 1, "", "nobody"),
-        ("bad service", vec!["explain", "--policy", sample, "web", "db", "tcp/x"], 2, "", "tcp/x"),
+        ("bad service", vec!["explain", "--policy", sample, "web", "db", "tcp/x"], 2, "", "is not a port"),
         ("too few", vec!["explain", "--policy", sample, "web", "db"], 2, "", "SERVICE"),
         ("matrix", vec!["matrix", "--policy", sample, "tcp/5432"], 0, "pairs allowed", ""),
         ("matrix csv", vec!["matrix", "--policy", sample, "tcp/5432", "--csv"], 0, "source,", ""),

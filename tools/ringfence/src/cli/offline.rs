@@ -106,16 +106,15 @@ fn told(answer: &Value) -> String {
         name(&answer["destination"]),
         word(&answer["service"])
     );
-    let written = match word(&answer["written"]) {
-        written if written.is_empty() => String::new(),
-        written => format!(", {written}"),
-    };
     text.push_str(&format!(
-        "  decided by {} (tier {}) at the {} gate{written}\n",
+        "  decided by {} (tier {}) at the {} gate\n",
         word(&answer["rule"]),
         word(&answer["tier"]),
         word(&answer["gate"]),
     ));
+    if !answer["written"].is_null() {
+        text.push_str(&format!("  written in {}\n", word(&answer["written"])));
+    }
     if !answer["potential"].is_null() {
         text.push_str(&format!("  would be denied by {} if enforced\n", word(&answer["potential"])));
     }
