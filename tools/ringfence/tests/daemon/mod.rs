@@ -105,7 +105,7 @@ fn a_life_of_a_daemon() {
         (&["policy", "show"], "name: shop-to-db"),
         (&["explain", "web", "db", "tcp/5432"], "allow: web (10.0.0.1) -> db (10.0.0.2) tcp/5432"),
         (&["matrix", "tcp/5432"], "1 of 2 pairs allowed"),
-        (&["matrix", "tcp/5432", "--csv"], "source,web,db"),
+        (&["matrix", "tcp/5432", "--csv"], "source,db,web"),
     ] {
         let output = daemon.ask(arguments);
         let shown = text(&output.stdout);
