@@ -8,7 +8,7 @@
 //! <state_dir>/policies/*.new             a write that did not finish; removed at the next start
 //! ```
 //!
-//! A record is three lines, see [`record`]: a version line, a header and the source files, the last two each
+//! A record is three lines: a version line, a header and the source files, the last two each
 //! preceded by its BLAKE3 hash. There is no index and no "current" pointer: the last good policy is the record with
 //! the highest epoch whose hashes hold. So one `rename(2)` is the whole commit, and a crash at any instruction
 //! leaves either the old state or the new one. A record whose hashes do not hold is reported and passed over; it is
