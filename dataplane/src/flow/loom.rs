@@ -32,6 +32,7 @@ fn key(n: u16) -> FlowKey {
 fn new(n: u16) -> NewFlow {
     NewFlow {
         initiator: Orientation::FromFirst,
+        sender: Orientation::FromFirst,
         connection: None,
         epoch: Epoch(1),
         rule: RuleId(u32::from(n)),

@@ -36,6 +36,8 @@ pub struct FlowTable {
 pub struct NewFlow {
     /// Who opened it: replies come from the other end.
     pub initiator: Orientation,
+    /// Who sent its first packet: the initiator, unless a connection was picked up in the middle.
+    pub sender: Orientation,
     /// For TCP what [`Connection::open`] made of the first segment.
     pub connection: Option<Connection>,
     /// The policy that allowed it.
@@ -44,7 +46,7 @@ pub struct NewFlow {
     pub rule: RuleId,
     /// The rule or default that a gate in mode `observe` would have denied it with.
     pub potential: Option<RuleId>,
-    /// Bytes of the first frame, counted in the initiator's direction.
+    /// Bytes of the first frame.
     pub bytes: u16,
 }
 
@@ -312,7 +314,7 @@ pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new:
         None => entry.state.store(new.state().to_bits(), Ordering::Relaxed),
     }
     for direction in [Orientation::FromFirst, Orientation::FromSecond] {
-        let own = direction == new.initiator;
+        let own = direction == new.sender;
         entry.packets[direction.index()].store(u64::from(own), Ordering::Relaxed);
         entry.bytes[direction.index()].store(if own { u64::from(new.bytes) } else { 0 }, Ordering::Relaxed);
     }

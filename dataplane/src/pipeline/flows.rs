@@ -87,13 +87,14 @@ impl Judge<'_> {
         }
         let mode = if self.pickup { tcp::Mode::Loose } else { tcp::Mode::Strict };
         // A segment that opens nothing is refused before policy is asked: it has no direction to decide in.
-        let open = |initiator| tcp.map(|tcp| Connection::open(tcp, initiator, mode)).transpose();
-        open(lookup.sender).map_err(Loss::of)?;
+        let opened =
+            tcp.map(|tcp| Connection::open(tcp, lookup.sender, mode)).transpose().map_err(Loss::of)?;
         let midstream = tcp.is_some_and(|tcp| !tcp::is_opening(tcp));
         let (initiator, decision) = self.decide_opening(&lookup.key, lookup.sender, midstream)?;
         let new = NewFlow {
             initiator,
-            connection: open(initiator).map_err(Loss::of)?,
+            sender: lookup.sender,
+            connection: opened.map(|connection| connection.opened_by(initiator)),
             epoch: self.snapshot.epoch,
             rule: decision.rule,
             potential: decision.potential,

@@ -96,15 +96,16 @@ pub fn is_opening(tcp: &Tcp) -> bool {
 }
 
 impl Connection {
-    /// Opens a connection with its first segment, sent by `initiator`.
+    /// Opens a connection with the first segment seen of it, sent by `sender`, who counts as its initiator; see
+    /// [`Connection::opened_by`].
     ///
     /// # Errors
     /// [`DropReason::TcpFlags`] for flags that no stack sends; [`DropReason::TcpNoFlow`] for a segment that opens
     /// nothing: anything but a SYN, or in [`Mode::Loose`] anything but a SYN or an ACK.
-    pub fn open(tcp: &Tcp, initiator: Orientation, mode: Mode) -> Result<Self, DropReason> {
+    pub fn open(tcp: &Tcp, sender: Orientation, mode: Mode) -> Result<Self, DropReason> {
         let mut connection = Self {
             phase: Phase::SynSent,
-            initiator,
+            initiator: sender,
             peers: [Peer::default(); 2],
             replied: false,
             assured: false,
@@ -112,7 +113,7 @@ impl Connection {
             liberal: false,
             note: None,
         };
-        let opener = &mut connection.peers[initiator.index()];
+        let opener = &mut connection.peers[sender.index()];
         match (Kind::of(tcp.flags)?, mode) {
             (Kind::Syn, _) => *opener = Peer::from_syn(tcp),
             (Kind::Ack, Mode::Loose) => {
@@ -123,6 +124,13 @@ impl Connection {
             _ => return Err(DropReason::TcpNoFlow),
         }
         Ok(connection)
+    }
+
+    /// The same connection, just opened, when policy says that `initiator` must have opened it: in the middle of a
+    /// connection the first segment seen may as well be a reply.
+    #[must_use]
+    pub fn opened_by(self, initiator: Orientation) -> Self {
+        Self { initiator, replied: self.initiator != initiator, ..self }
     }
 
     /// Takes the next segment, sent in direction `from`.

@@ -43,13 +43,30 @@ fn every_packet_is_counted_once_in_its_direction() {
 #[test]
 fn a_flow_opened_by_the_second_end_keeps_its_initiator() {
     let (table, key) = (table(64), udp(3));
-    let new = NewFlow { initiator: SERVER, ..new_flow(&key) };
+    let new = NewFlow { initiator: SERVER, sender: SERVER, ..new_flow(&key) };
     let handle = table.insert(&key, table.hash(&key), &new, at(1)).unwrap().handle;
     assert_eq!(handle.initiator(), SERVER);
     handle.observe(CLIENT, 1, at(1)).unwrap();
     let view = table.views(at(1)).next().unwrap();
     assert!(view.replied);
     assert_eq!(view.packets, [1, 1]);
+}
+
+/// After a start without the old table, the first segment seen may be a reply.
+#[test]
+fn a_connection_picked_up_at_a_reply_belongs_to_its_initiator() {
+    let (table, key) = (table(64), key(protocol::TCP, 2));
+    let reply = segment(ACK, 500, 101);
+    let connection = Connection::open(&reply, SERVER, Mode::Loose).unwrap().opened_by(CLIENT);
+    let new = NewFlow { sender: SERVER, connection: Some(connection), ..new_flow(&key) };
+    let handle = table.insert(&key, table.hash(&key), &new, at(1)).unwrap().handle;
+    assert_eq!(handle.initiator(), CLIENT);
+    handle.observe_tcp(CLIENT, &segment(ACK, 101, 500), 60, at(1)).unwrap();
+    let view = table.views(at(1)).next().unwrap();
+    assert_eq!((view.initiator, view.replied, view.packets), (CLIENT, true, [1, 1]));
+    let reset = handle.observe_tcp(SERVER, &segment(RST, 500, 0), 60, at(1));
+    assert_eq!(reset, Ok(Step::Pass));
+    assert_eq!(find(&table, &key, at(1)).unwrap().phase(), Some(Phase::Closed));
 }
 
 #[test]
@@ -95,7 +112,13 @@ fn a_cut_connection_stays_cut_until_a_new_syn() {
     assert_eq!(handle.observe_tcp(SERVER, &syn, 60, at(2)), Ok(Step::Reopen));
 
     let connection = Connection::open(&syn, SERVER, Mode::Strict).unwrap();
-    let new = NewFlow { initiator: SERVER, connection: Some(connection), epoch: Epoch(3), ..new_flow(&key) };
+    let new = NewFlow {
+        initiator: SERVER,
+        sender: SERVER,
+        connection: Some(connection),
+        epoch: Epoch(3),
+        ..new_flow(&key)
+    };
     let old = handle.reopen(&key, &new, at(2)).unwrap();
     assert_eq!((old.cut, old.packets, old.phase), (true, [2, 1], Some(Phase::Established)));
     let view = table.views(at(2)).next().unwrap();

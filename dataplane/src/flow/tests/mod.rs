@@ -65,7 +65,15 @@ const SERVER: Orientation = Orientation::FromSecond;
 fn new_flow(key: &FlowKey) -> NewFlow {
     let connection = (key.protocol == protocol::TCP)
         .then(|| Connection::open(&segment(SYN, 100, 0), CLIENT, Mode::Strict).unwrap());
-    NewFlow { initiator: CLIENT, connection, epoch: Epoch(1), rule: RuleId(7), potential: None, bytes: 60 }
+    NewFlow {
+        initiator: CLIENT,
+        sender: CLIENT,
+        connection,
+        epoch: Epoch(1),
+        rule: RuleId(7),
+        potential: None,
+        bytes: 60,
+    }
 }
 
 fn table(capacity: usize) -> FlowTable {
