@@ -52,7 +52,15 @@ pub(super) struct Map<K, V> {
     seed: u64,
     /// The most slots any key that is in the map needs; a lookup never looks further.
     reach: usize,
+    /// [`FILTER_BITS`] per key, one of them set for each: most keys that are not here are told by one load that
+    /// stays in the cache, where a slot of a large map would not. Empty for a map that is small itself.
+    filter: Box<[u64]>,
 }
+
+/// Bits of the filter per key: one key in sixteen that is not in the map has to look at a slot all the same.
+const FILTER_BITS: usize = 16;
+/// Slots, bytes, from which a map has a filter: half of a usual second-level cache.
+const FILTER_FROM: usize = 1 << 20;
 
 impl<K: Key, V: Copy> Map<K, V> {
     /// Of distinct keys.
@@ -78,9 +86,14 @@ impl<K: Key, V: Copy> Map<K, V> {
     }
 
     fn with_seed(entries: &[(K, V)], capacity: usize, seed: u64) -> Result<Self, K> {
-        let mut map = Self { slots: vec![None; capacity].into(), mask: capacity - 1, seed, reach: 0 };
+        let filter = match capacity * size_of::<Option<(K, V)>>() {
+            FILTER_FROM.. => vec![0; (entries.len() * FILTER_BITS).next_power_of_two() / 64].into(),
+            _ => Box::default(),
+        };
+        let mut map = Self { slots: vec![None; capacity].into(), mask: capacity - 1, seed, reach: 0, filter };
         for &(key, value) in entries {
-            let mut at = map.home(key);
+            let hash = key.mix(map.seed);
+            let mut at = map.home(hash);
             let mut steps = 1;
             while let Some((taken, _)) = map.slots[at] {
                 if taken == key {
@@ -90,20 +103,42 @@ impl<K: Key, V: Copy> Map<K, V> {
                 steps += 1;
             }
             map.slots[at] = Some((key, value));
+            if !map.filter.is_empty() {
+                let (word, bit) = map.filter_bit(hash);
+                map.filter[word] |= bit;
+            }
             map.reach = map.reach.max(steps);
         }
         Ok(map)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the mask cuts it anyway")]
-    fn home(&self, key: K) -> usize {
-        key.mix(self.seed) as usize & self.mask
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & self.mask
+    }
+
+    /// The filter's word and bit of a hash, from the half that [`Map::home`] uses least.
+    fn filter_bit(&self, hash: u64) -> (usize, u64) {
+        let turned = hash.rotate_left(32);
+        (self.word(turned >> 6), 1 << (turned & 63))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the mask cuts it anyway")]
+    fn word(&self, number: u64) -> usize {
+        number as usize & (self.filter.len() - 1)
     }
 
     /// The value of `key`: at most `reach` adjacent slots are read.
     #[inline]
     pub(super) fn get(&self, key: K) -> Option<V> {
-        let mut at = self.home(key);
+        let hash = key.mix(self.seed);
+        if !self.filter.is_empty() {
+            let (word, bit) = self.filter_bit(hash);
+            if self.filter.get(word).is_none_or(|held| held & bit == 0) {
+                return None;
+            }
+        }
+        let mut at = self.home(hash);
         for _ in 0..self.reach {
             match self.slots.get(at)? {
                 None => return None,
@@ -115,7 +150,7 @@ impl<K: Key, V: Copy> Map<K, V> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<Option<(K, V)>>()
+        self.slots.len() * size_of::<Option<(K, V)>>() + size_of_val(&*self.filter)
     }
 }
 
@@ -126,7 +161,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Map, REACH_GOAL};
+    use super::{Key, Map, REACH_GOAL};
 
     fn value(n: u32) -> NonZeroU32 {
         NonZeroU32::new(n | 1).unwrap()
@@ -148,6 +183,22 @@ mod tests {
         let map = Map::new(&entries).unwrap();
         assert!(map.reach <= REACH_GOAL, "reach {}", map.reach);
         assert_eq!(size_of::<Option<(u32, NonZeroU32)>>(), 8, "the niche is used");
+    }
+
+    #[test]
+    fn a_large_map_finds_what_it_holds_and_nothing_else() {
+        let key = |n: u64| n.wrapping_mul(0x0100_0000_01b3);
+        let entries: Vec<_> = (0..40_000).map(|n| (key(n), value(u32::try_from(n).unwrap()))).collect();
+        let map = Map::new(&entries).unwrap();
+        assert!(!map.filter.is_empty(), "large enough for a filter");
+        assert!(entries.iter().all(|(key, value)| map.get(*key) == Some(*value)));
+        let absent = (40_000..80_000).filter(|n| map.get(key(*n)).is_none()).count();
+        assert_eq!(absent, 40_000);
+        let passed = (40_000..80_000).filter(|n| {
+            let (word, bit) = map.filter_bit(key(*n).mix(map.seed));
+            map.filter[word] & bit != 0
+        });
+        assert!(passed.count() < 40_000 / 8, "the filter tells most of them");
     }
 
     proptest! {
