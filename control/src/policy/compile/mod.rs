@@ -1,13 +1,13 @@
 //! A valid policy to the table that workers read.
 //!
 //! Each step narrows what the next one looks at:
-//! 1. [`vocabulary`]: the labels, names and peer lists that the policy mentions become numbers; all others vanish.
-//! 2. [`space`]: the prefixes of all networks are cut into disjoint ranges.
-//! 3. [`profile`]: each address becomes the set of mentioned things that hold for it.
-//! 4. [`member`]: peer lists are evaluated over profiles, through inverted lists.
-//! 5. [`class`]: profiles with the same memberships and modes become one class.
-//! 6. [`level`]: peer lists are told narrow from wide so that the fewest entries result.
-//! 7. [`entry`]: rules are entered under pairs of ids, and [`block`] cuts their services into intervals.
+//! 1. `vocabulary`: the labels, names and peer lists that the policy mentions become numbers; all others vanish.
+//! 2. `space`: the prefixes of all networks are cut into disjoint ranges.
+//! 3. `profile`: each address becomes the set of mentioned things that hold for it.
+//! 4. `member`: peer lists are evaluated over profiles, through inverted lists.
+//! 5. `class`: profiles with the same memberships and modes become one class.
+//! 6. `level`: peer lists are told narrow from wide so that the fewest entries result.
+//! 7. `entry`: rules are entered under pairs of ids, and `block` cuts their services into intervals.
 
 mod block;
 mod class;
