@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::config::Folder;
 use super::error::DemoError;
-use super::http;
 use super::interrupt::Interrupt;
 use super::stage::{Drops, Enforcer};
 use super::topology::Network;
+use crate::client;
+use crate::outcome::Failure;
 
 /// How long the daemon may take from its start until it answers with its wires working.
 const READY_WITHIN: Duration = Duration::from_secs(15);
@@ -112,11 +113,11 @@ impl<'a> Daemon<'a> {
     /// Puts a policy in force. The inner error is the daemon's refusal, in one line.
     pub(crate) fn publish(&self, text: &str, message: &str) -> Result<Result<Published, String>, DemoError> {
         let body = json!({ "files": [{ "name": "policy.yaml", "text": text }], "message": message });
-        let (status, answer) = self.request("POST", "/v1/policy", Some(&body))?;
-        if status >= 400 {
-            return Ok(Err(one_line(&answer["error"])));
+        match client::post(&self.folder.socket(), "/v1/policy", &body) {
+            Ok(answer) => number(&answer, "epoch").map(|epoch| Ok(Published { epoch })),
+            // A daemon that still answers has refused; one that does not has failed.
+            Err(failure) => self.status().map(|_| Err(one_line(&failure))),
         }
-        number(&answer, "epoch").map(|epoch| Ok(Published { epoch }))
     }
 
     /// The epoch of the policy in force.
@@ -141,17 +142,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn get(&self, path: &str) -> Result<Value, DemoError> {
-        match self.request("GET", path, None)? {
-            (200, answer) => Ok(answer),
-            (status, answer) => {
-                Err(DemoError::Daemon(format!("the daemon answers {status} to {path}: {answer}")))
-            }
-        }
-    }
-
-    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), DemoError> {
-        http::request(&self.folder.socket(), method, path, body)
-            .map_err(|error| DemoError::Daemon(format!("the daemon does not answer {path}: {error}")))
+        client::get(&self.folder.socket(), path).map_err(|failure| DemoError::Daemon(one_line(&failure)))
     }
 
     /// The end of its log.
@@ -229,10 +220,15 @@ fn serves(value: &Value, service: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The first line of a refusal with something in it.
-fn one_line(error: &Value) -> String {
-    let message = error["message"].as_str().unwrap_or_default();
-    message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("refused").to_owned()
+/// What happened and where, without the source text around it.
+fn one_line(failure: &Failure) -> String {
+    let (Failure::Failed(message) | Failure::Usage(message)) = failure else { return "failed".into() };
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or("failed");
+    match lines.find_map(|line| line.strip_prefix("--> ")) {
+        Some(place) => format!("{place}: {what}"),
+        None => what.to_owned(),
+    }
 }
 
 impl Drop for Daemon<'_> {

@@ -4,7 +4,6 @@ mod acts;
 mod config;
 mod daemon;
 mod error;
-mod http;
 mod interrupt;
 mod policy;
 mod preflight;
