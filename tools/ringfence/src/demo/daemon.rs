@@ -1,5 +1,6 @@
 //! The daemon of the demo: this very program, as users run it, in the namespace where the wires are.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::net::IpAddr;
 use std::process::{Child, ExitStatus, Stdio};
@@ -156,12 +157,14 @@ impl<'a> Daemon<'a> {
 impl Enforcer for Daemon<'_> {
     fn let_in_by(&self, source: IpAddr, destination: IpAddr, service: &str) -> Result<String, DemoError> {
         let answer = self.get("/v1/flows?limit=10000")?;
-        let flow = list(&answer, "flows").iter().find(|flow| {
+        let flows = list(&answer, "flows").iter().filter(|flow| {
             is(&flow["source"]["address"], source)
                 && is(&flow["destination"]["address"], destination)
                 && serves(&flow["service"], service)
                 && flow["verdict"] == "allow"
         });
+        // Connections of earlier questions are remembered for a while: the newest decision is the one asked for.
+        let flow = flows.max_by_key(|flow| (flow["epoch"].as_u64(), Reverse(flow["age_s"].as_u64())));
         Ok(flow.map_or_else(|| "no flow is known".into(), |flow| text(&flow["rule"])))
     }
 

@@ -19,7 +19,7 @@ const RULE: &str = "shop-to-db";
 
 /// Two live connections; the rule of one is removed.
 pub(crate) fn cut(stage: &mut Stage<'_>, daemon: &Daemon<'_>, text: &str) -> Result<(), DemoError> {
-    stage.act("A rule is removed while two connections to the database are live")?;
+    stage.act(&format!("The rule {RULE} is removed while two connections to the database are live"))?;
     let Some(without) = policy::without_rule(text, RULE) else {
         stage.expect(format!("remove {RULE}"), "the rule is there", "the policy has no such rule", "", false);
         return Ok(());
@@ -58,22 +58,24 @@ fn cut_one(
     let tried = shop_now.sent - shop_then.sent;
     let through = shop_now.received - shop_then.received;
     stage.expect(
-        format!("web's connection, {}, {RULE} removed", family.name()),
-        "the next packet is dropped",
-        format!("{} messages before, {through} of {tried} after", shop_then.returned),
+        format!("web's connection {}", family.name()),
+        "cut at once",
+        format!("{} messages, then {through} of {tried}", shop_then.returned),
         decided,
         rested && published.is_ok() && shop_then.returned > 0 && tried > 0 && through == 0,
     );
     let continued = crm_now.returned - crm_then.returned;
     stage.expect(
-        format!("crm's connection, {}", family.name()),
-        "it goes on",
-        format!("{continued} messages after"),
+        format!("crm's connection {}", family.name()),
+        "goes on",
+        format!("{} messages, then {continued}", crm_then.returned),
         daemon.let_in_by(CRM.ip(family), DB.ip(family), &format!("tcp/{}", PORTS[1]))?,
         continued > 0 && flows(crm_now),
     );
+    // Both end before the next question, which counts every TCP segment that arrives.
+    drop((shop, crm));
+    stage.interrupt.sleep(Duration::from_millis(50));
     stage.denied(Question::new(WEB, DB, Service::Postgres, family), daemon)?;
-    drop(shop);
     restore(stage, daemon, text)?;
     stage.allowed(Question::new(WEB, DB, Service::Postgres, family), daemon)?;
     Ok(())
@@ -119,7 +121,7 @@ pub(crate) fn refused(stage: &mut Stage<'_>, daemon: &Daemon<'_>, text: &str) ->
         Ok(Published { epoch }) => format!("accepted as epoch {epoch}"),
         Err(refusal) => refusal,
     };
-    stage.expect("publish a rule for tcp/70000", "refused", said, "", refused);
-    stage.expect("the epoch in force", format!("still {before}"), after.to_string(), "", before == after);
+    stage.expect("publish a rule for tcp/70000", "a refusal", said, "", refused);
+    stage.expect("epoch in force", before.to_string(), after.to_string(), "", before == after);
     stage.both(|family| Question::new(WEB, DB, Service::Postgres, family), true, daemon)
 }

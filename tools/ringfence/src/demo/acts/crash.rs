@@ -18,15 +18,15 @@ pub(crate) fn crash(stage: &mut Stage<'_>, daemon: &mut Daemon<'_>, text: &str) 
     stage.both(|family| Question::new(WEB, DB, Service::Postgres, family), false, &Dead)?;
     stage.both(|family| Question::new(CRM, DB, Service::Ping, family), false, &Dead)?;
 
-    stage.act("It starts again; its policy file was broken meanwhile")?;
+    stage.act("It starts again, from the last good policy: its policy file was broken meanwhile")?;
     daemon.write_policy(&policy::broken(text))?;
     daemon.start()?;
     let (new_epoch, new_hash) = (daemon.epoch()?, daemon.policy_hash()?);
     let said = daemon.says_last_good();
     stage.expect(
-        format!("start after epoch {epoch}"),
-        "the last good policy, and it says so",
-        format!("epoch {new_epoch}; {}", said.as_deref().unwrap_or("it says nothing about it")),
+        "start",
+        format!("epoch {epoch} again"),
+        format!("epoch {new_epoch}, \"{}\"", said.as_deref().unwrap_or("")),
         "",
         new_hash == hash && said.is_some(),
     );
@@ -52,7 +52,7 @@ impl Enforcer for Dead {
     }
 
     fn dropped_by(&self, _: IpAddr, _: IpAddr, _: &str, _: &Drops) -> Result<String, DemoError> {
-        Ok("no process: fail closed".into())
+        Ok("no daemon to ask".into())
     }
 
     fn drops(&self) -> Result<Drops, DemoError> {

@@ -32,9 +32,10 @@ fn path_mtu(stage: &mut Stage<'_>, question: Question, enforcer: &dyn Enforcer) 
         }
         other => (false, other.to_string()),
     };
-    let tried = format!("ICMP error of the router, {}", question.family.name());
+    let tried = format!("router's ICMP error to crm {}", question.family.name());
     let expected = format!("path MTU {NARROW_MTU}");
-    stage.expect(tried, expected, happened, "error of a live flow", holds);
+    let decided = enforcer.let_in_by(question.source(), question.destination(), &question.service())?;
+    stage.expect(tried, expected, happened, decided, holds);
     Ok(())
 }
 
@@ -55,5 +56,5 @@ pub(crate) fn denied(stage: &mut Stage<'_>, enforcer: &dyn Enforcer) -> Result<(
 
     stage.act("A workload without labels is in quarantine, both ways")?;
     stage.both(|family| Question::new(FRESH, DB, Service::Telemetry, family), false, enforcer)?;
-    stage.both(|family| Question::new(WEB, FRESH, Service::Https, family), false, enforcer)
+    stage.both(|family| Question::new(STRANGER, FRESH, Service::Https, family), false, enforcer)
 }

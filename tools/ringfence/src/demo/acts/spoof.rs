@@ -44,7 +44,7 @@ fn forge(stage: &mut Stage<'_>, family: Family, enforcer: &dyn Enforcer) -> Resu
     let arrived = stage.arrived(&as_web)? - before;
     let decided = enforcer.dropped_by(source, to.ip(), &as_web.service(), &drops)?;
     stage.expect(
-        format!("batch forges {FORGED} datagrams from web, {}", family.name()),
+        format!("batch forges as web -> db {}", family.name()),
         "nothing arrives",
         format!("{arrived} of {FORGED} arrived"),
         decided,

@@ -58,9 +58,14 @@ impl Stream {
         }))
     }
 
+    /// Ends the sending.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
     /// Ends the stream, waits for what is on its way, and counts.
     pub(crate) fn finish(self) -> Count {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stop();
         let sent = self.sender.join().unwrap_or_default();
         let (returned, strange) = self.receiver.join().unwrap_or_default();
         Count { sent, returned, strange }
