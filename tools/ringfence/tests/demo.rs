@@ -7,17 +7,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{names_with_prefix, skip_unprivileged};
+use lab::{LabLock, names_with_prefix, skip_unprivileged};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const PREFIX: &str = "rf-demo";
 const POLICY: &str = include_str!("../../../config/policies/demo.yaml");
 
-/// One demo at a time on a machine: the tests of this file take turns.
+/// One demo at a time on a machine: the tests of this file take turns, and let a demo that somebody else runs end.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while let Err(error) = LabLock::acquire("/run/rf-demo.lock".as_ref()) {
+        assert!(Instant::now() < deadline, "{error}");
+        thread::sleep(Duration::from_millis(200));
+    }
+    turn
 }
 
 fn demo(arguments: &[&str]) -> Command {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use lab::LabError;
 
@@ -12,6 +13,8 @@ pub(crate) enum DemoError {
     Missing(String),
     /// The network could not be built or used.
     Lab(LabError),
+    /// The policy file could not be read.
+    Policy(PathBuf, io::Error),
     /// Something outside the lab could not be done.
     Io(&'static str, io::Error),
     /// The daemon did not start, or did not answer, or answered nonsense.
@@ -25,6 +28,7 @@ impl fmt::Display for DemoError {
         match self {
             Self::Missing(what) => f.write_str(what),
             Self::Lab(error) => error.fmt(f),
+            Self::Policy(path, error) => write!(f, "cannot read the policy {}: {error}", path.display()),
             Self::Io(what, error) => write!(f, "cannot {what}: {error}"),
             Self::Daemon(message) => f.write_str(message),
             Self::Interrupted => f.write_str("interrupted; the lab is gone"),

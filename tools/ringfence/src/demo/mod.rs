@@ -66,7 +66,7 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
     preflight::check()?;
     let text = match &args.policy {
         Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| DemoError::Io("read the policy", error))?
+            std::fs::read_to_string(path).map_err(|error| DemoError::Policy(path.clone(), error))?
         }
         None => policy::TEXT.to_owned(),
     };

@@ -10,9 +10,9 @@ use super::interrupt::Interrupt;
 use super::question::Question;
 use super::report::{Expectation, Report};
 use super::topology::{Family, HOSTS, Host, Network};
-use super::traffic::arrivals::arrivals;
 use super::traffic::echo::EchoServer;
 use super::traffic::probe::{Answer, BRIEF, PATIENT};
+use super::traffic::witness::Witness;
 
 /// Who stands between the hosts, and can be asked what it did. The daemon; in tests, also a plain bridge.
 pub(crate) trait Enforcer {
@@ -105,9 +105,9 @@ impl<'a> Stage<'a> {
     pub(crate) fn denied(&mut self, question: Question, enforcer: &dyn Enforcer) -> Result<(), DemoError> {
         self.alive()?;
         let drops = enforcer.drops()?;
-        let before = self.arrived(&question)?;
+        let mut witness = self.watch(&question)?;
         let answer = question.ask(self.network, BRIEF)?;
-        let arrived = self.arrived(&question)? - before;
+        let arrived = witness.count();
         let holds = answer == Answer::Silence && arrived == 0;
         let decided = decided(enforcer, &question, !holds, &drops)?;
         let happened = format!("{answer}, {arrived} packets arrived");
@@ -132,14 +132,15 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Packets of the question's protocol that its far end has received so far.
-    pub(crate) fn arrived(&self, question: &Question) -> Result<u64, DemoError> {
-        let count = arrivals(self.network.of(question.to), question.service, question.family)?;
-        count.map_err(|error| DemoError::Io("read a host's counters", error))
+    /// Begins to count what arrives of a question.
+    pub(crate) fn watch(&self, question: &Question) -> Result<Witness, DemoError> {
+        let witness = Witness::watch(self.of(question.to), question.source(), question.service)?;
+        witness.map_err(|error| DemoError::Io("watch a host", error))
     }
 }
 
-fn decided(
+/// What decided about the packets of a question.
+pub(crate) fn decided(
     enforcer: &dyn Enforcer,
     question: &Question,
     passed: bool,

@@ -37,11 +37,11 @@ fn forge(stage: &mut Stage<'_>, family: Family, enforcer: &dyn Enforcer) -> Resu
     let as_web = Question::new(WEB, DB, Service::Telemetry, family);
     let (source, to) = (WEB.ip(family), DB.at(family, UDP_PORT));
     let drops = enforcer.drops()?;
-    let before = stage.arrived(&as_web)?;
+    let mut witness = stage.watch(&as_web)?;
     let sent = raw::spoof(stage.of(BATCH), source, to, FORGED)?;
     sent.map_err(|error| DemoError::Io("send forged datagrams", error))?;
     stage.interrupt.sleep(Duration::from_millis(200));
-    let arrived = stage.arrived(&as_web)? - before;
+    let arrived = witness.count();
     let decided = enforcer.dropped_by(source, to.ip(), &as_web.service(), &drops)?;
     stage.expect(
         format!("batch forges as web -> db {}", family.name()),

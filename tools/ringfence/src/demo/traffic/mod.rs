@@ -1,11 +1,11 @@
 //! Real traffic from real kernel sockets, opened inside the hosts' namespaces.
 
-pub(crate) mod arrivals;
 pub(crate) mod echo;
 pub(crate) mod probe;
 pub(crate) mod raw;
 pub(crate) mod stream;
 pub(crate) mod turns;
+pub(crate) mod witness;
 
 /// `len` bytes that differ from their neighbours and from those of another `seed`, so that a lost, repeated or
 /// swapped piece cannot go unseen.

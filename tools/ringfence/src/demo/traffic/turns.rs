@@ -133,10 +133,13 @@ fn next(stream: &mut TcpStream, shared: &Shared) -> Option<u64> {
     let mut bytes = [0; 8];
     let mut have = 0;
     while have < bytes.len() {
+        if shared.stop.load(Ordering::SeqCst) {
+            return None;
+        }
         match stream.read(&mut bytes[have..]) {
             Ok(0) => return None,
             Ok(len) => have += len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !shared.stop.load(Ordering::SeqCst) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(_) => return None,
         }
     }
