@@ -6,6 +6,8 @@
 //! against 11 ns for an IPv4 key, `flow::tests::cost::parts` on a busy two-core virtual machine), but one collision
 //! found by watching evictions yields more of them; bounded probes would then be the only defence.
 
+use std::io;
+
 use super::key::FlowKey;
 
 /// The 128-bit secret of one table. Random per boot; fixed only in replays and tests.
