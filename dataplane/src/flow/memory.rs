@@ -45,10 +45,12 @@ impl Memory {
         let file = File::from(memfd_create("ringfence-flows", flags)?);
         ftruncate(&file, bytes(sets)? as u64)?;
         fcntl_add_seals(&file, SEALS)?;
+        // Mapped before it is written: a write would allocate the first pages, and small ones.
+        let memory = Self::map(sets, file)?;
         for (at, word) in [MAGIC, sets as u64, secret[0], secret[1]].into_iter().enumerate() {
-            file.write_all_at(&word.to_le_bytes(), at as u64 * 8)?;
+            memory.file.write_all_at(&word.to_le_bytes(), at as u64 * 8)?;
         }
-        Self::map(sets, file)
+        Ok(memory)
     }
 
     /// The memory of a predecessor, and its secret.
@@ -78,18 +80,15 @@ impl Memory {
         let len = bytes(sets)?;
         // SAFETY: with a null hint the kernel chooses a range that overlaps nothing of ours.
         let base = unsafe {
-            mmap(
-                ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED | MapFlags::POPULATE,
-                &file,
-                0,
-            )
+            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)
         }?;
-        // SAFETY: `base` and `len` are the mapping just made; the advice changes page sizes, not contents. It may
-        // be refused (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`), which costs speed only.
-        let _ = unsafe { madvise(base, len, Advice::LinuxHugepage) };
+        // Huge pages first and then populating: with small ones every lookup would pay for walks of the page table.
+        for advice in [Advice::LinuxHugepage, Advice::LinuxPopulateWrite] {
+            // SAFETY: `base` and `len` are the mapping just made; both advices change how it is backed, not what it
+            // holds. Either may be refused (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`; kernels before
+            // 5.14), which costs speed only.
+            let _ = unsafe { madvise(base, len, advice) };
+        }
         let base = NonNull::new(base).ok_or_else(|| io::Error::other("mmap returned null"))?;
         Ok(Self { base, sets, file })
     }
