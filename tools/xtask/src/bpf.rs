@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-const FOLDER: &str = "dataplane/bpf";
+const FOLDERS: [&str; 2] = ["dataplane/bpf", "bench/bpf"];
 /// The compiler whose output is committed: another major version makes other bytes from the same source.
 const CLANG: &str = "clang-14";
 const STRIP: &str = "llvm-strip-14";
@@ -27,7 +27,10 @@ pub(crate) fn run(check: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(_) => {
-            eprintln!("bpf: no *{SUFFIX} in {FOLDER}; run this at the root of the repository");
+            eprintln!(
+                "bpf: no *{SUFFIX} in {}; run this at the root of the repository",
+                FOLDERS.join(" or ")
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -47,28 +50,34 @@ fn version(program: &str) -> Result<(), String> {
 }
 
 fn objects(check: bool) -> Result<Vec<String>, String> {
-    let entries = fs::read_dir(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut sources: Vec<String> = names.filter(|name| name.ends_with(SUFFIX)).collect();
-    sources.sort();
-    sources.iter().map(|source| object(source, check)).collect()
+    let mut lines = Vec::new();
+    for folder in FOLDERS {
+        let entries = fs::read_dir(folder).map_err(|error| format!("{folder}: {error}"))?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut sources: Vec<String> = names.filter(|name| name.ends_with(SUFFIX)).collect();
+        sources.sort();
+        for source in sources {
+            lines.push(object(folder, &source, check)?);
+        }
+    }
+    Ok(lines)
 }
 
-fn object(source: &str, check: bool) -> Result<String, String> {
+fn object(folder: &str, source: &str, check: bool) -> Result<String, String> {
     let stem = source.strip_suffix(".c").unwrap_or(source);
-    let committed = Path::new(FOLDER).join(format!("{stem}.o"));
+    let committed = Path::new(folder).join(format!("{stem}.o"));
     let built = std::env::temp_dir().join(format!("xtask-{}-{stem}.o", std::process::id()));
-    let result = compile(source, &built).and_then(|()| settle(&built, &committed, check));
+    let result = compile(folder, source, &built).and_then(|()| settle(&built, &committed, check));
     // A leftover in the temporary folder is no reason to fail.
     let _ = fs::remove_file(&built);
     result
 }
 
-fn compile(source: &str, object: &Path) -> Result<(), String> {
+fn compile(folder: &str, source: &str, object: &Path) -> Result<(), String> {
     let machine = std::env::consts::ARCH;
     let include = format!("-I/usr/include/{machine}-linux-gnu");
     let mut clang = Command::new(CLANG);
-    clang.current_dir(FOLDER).args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"]);
+    clang.current_dir(folder).args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"]);
     clang.args(["-fdebug-compilation-dir=.", &include, "-c", source, "-o"]).arg(object);
     succeed(clang)?;
     // Without the debug sections, but with BTF, which describes the maps to the loader.
