@@ -19,7 +19,7 @@ pub const PER_APPLICATION: u32 = 20;
 
 const ROLES: [&str; 4] = ["web", "api", "queue", "db"];
 const ENVIRONMENTS: [&str; 4] = ["prod", "staging", "test", "dev"];
-/// The first port that rules name; rule `n` allows one of [`PORTS`] from here.
+/// The first port that rules name; rule `n` allows one of `PORTS` from here.
 pub const FIRST_PORT: u16 = 8000;
 const PORTS: u32 = 40;
 /// One rule in so many is wide.
