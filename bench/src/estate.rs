@@ -176,6 +176,7 @@ fn workload(n: u32) -> Workload {
         addresses: vec![IpAddr::V4(v4(n)), IpAddr::V6(v6(n))],
         macs: Vec::new(),
         wire: None,
+        listeners: Vec::new(),
         origin: origin(n + 2),
     }
 }
@@ -218,6 +219,7 @@ fn rule(n: u32, from: Selector, to: Selector, services: Vec<ServiceRange>, actio
         action,
         gates: Gates { egress: true, ingress: true },
         origin: origin(n),
+        ..Rule::default()
     }
 }
 

@@ -65,17 +65,38 @@ pub enum Verdict {
     Allow,
     /// At least one gate is closed; frames are dropped silently.
     Deny,
+    /// At least one gate is closed, and the sender is told: TCP by RST, the rest by an ICMP error.
+    Reject,
 }
 
 impl Verdict {
-    /// `allow` or `deny`.
+    /// `allow`, `deny` or `reject`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Reject => "reject",
         }
     }
+
+    /// Whether both gates are open.
+    #[must_use]
+    pub const fn is_allow(self) -> bool {
+        matches!(self, Self::Allow)
+    }
+}
+
+/// What becomes of a live flow once policy allows it no more; said by the rule that had allowed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnRevoke {
+    /// Both directions die at the next packet.
+    #[default]
+    Cut,
+    /// It lives on for so many seconds, then it is cut.
+    Drain(u16),
+    /// It lives on until it ends by itself.
+    Keep,
 }
 
 /// A verdict with its cause.
@@ -90,6 +111,8 @@ pub struct Decision {
     pub rule: RuleId,
     /// A gate in mode `observe` would have denied; `potential` is the rule or default that would have.
     pub potential: Option<RuleId>,
+    /// For an allow: what the rule says of the flow's end, should a later policy not allow it.
+    pub on_revoke: OnRevoke,
 }
 
 /// Which wire of this process; an index, at most [`WireId::MAX_WIRES`] - 1.

@@ -40,6 +40,7 @@ pub fn policy(rules: u32) -> ValidPolicy {
             addresses: vec![IpAddr::V4(host(far, n))],
             macs: Vec::new(),
             wire: None,
+            listeners: Vec::new(),
             origin: origin.clone(),
         })
     });
@@ -57,6 +58,7 @@ pub fn policy(rules: u32) -> ValidPolicy {
             action: Action::Allow,
             gates: Gates { egress: true, ingress: true },
             origin: origin.clone(),
+            ..Rule::default()
         }
     });
     ValidPolicy {

@@ -1,6 +1,6 @@
 //! One number for what a policy means.
 
-use super::valid::{Action, Labels, Mode, Requirement, Selector, ValidPolicy};
+use super::valid::{Action, Labels, Mode, OnRevoke, Requirement, Selector, ServiceRange, ValidPolicy};
 
 /// Names the encoding below; changed whenever that changes.
 const CONTEXT: &str = "ringfence 2026-11 policy, inventory included, canonical form 1";
@@ -17,6 +17,11 @@ pub fn hash(policy: &ValidPolicy) -> blake3::Hash {
         form.set(&one.addresses, |address, form| form.text(&address.to_string()));
         form.set(&one.macs, |mac, form| form.bytes(mac));
         form.optional(one.wire.as_deref());
+        form.set(&one.listeners, |one, form| {
+            form.text(&one.name);
+            form.labels(&one.labels);
+            form.services(&one.services);
+        });
     });
     form.set(&policy.networks, |one, form| {
         form.text(&one.name);
@@ -29,15 +34,22 @@ pub fn hash(policy: &ValidPolicy) -> blake3::Hash {
             form.text(&rule.name);
             form.set(&rule.from, selector);
             form.set(&rule.to, selector);
-            form.list(&rule.services, |range, form| {
-                form.number(range.first.into());
-                form.number(range.last.into());
-            });
+            form.services(&rule.services);
             form.number(match rule.action {
                 Action::Allow => 1,
                 Action::Deny => 2,
+                Action::Reject => 3,
+                Action::Pass => 4,
             });
             form.number(u64::from(rule.gates.egress) << 1 | u64::from(rule.gates.ingress));
+            form.set(&rule.same, |key, form| form.text(key));
+            form.number(match rule.on_revoke {
+                OnRevoke::Cut => 0,
+                OnRevoke::Drain(seconds) => 1 << 16 | u64::from(seconds),
+                OnRevoke::Keep => 2 << 16,
+            });
+            form.number(u64::from(rule.staged));
+            form.number(rule.priority.into());
         });
     });
     form.list(&policy.enforcement, |one, form| {
@@ -74,6 +86,8 @@ fn selector(selector: &Selector, form: &mut Form) {
             Requirement::Workload(names) => word(5, "", names),
             Requirement::Network(names) => word(6, "", names),
             Requirement::AnyWorkload => word(7, "", &[]),
+            Requirement::NotNetwork(names) => word(8, "", names),
+            Requirement::NoWorkload => word(9, "", &[]),
         }
     });
 }
@@ -93,6 +107,13 @@ impl Form {
 
     fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
+    }
+
+    fn services(&mut self, services: &[ServiceRange]) {
+        self.list(services, |range, form| {
+            form.number(range.first.into());
+            form.number(range.last.into());
+        });
     }
 
     fn optional(&mut self, text: Option<&str>) {

@@ -9,6 +9,7 @@ impl fmt::Display for Selector {
         match self.requirements.as_slice() {
             [] => f.write_str("any"),
             [Requirement::AnyWorkload] => f.write_str("any-workload"),
+            [Requirement::NoWorkload] => f.write_str("no-workload"),
             all => {
                 f.write_str("{")?;
                 // With other requirements beside it, "is a workload" has no form of its own in the language.
@@ -31,6 +32,8 @@ impl fmt::Display for Requirement {
             Self::Workload(names) => write!(f, "workload: {}", Values(names)),
             Self::Network(names) => write!(f, "network: {}", Values(names)),
             Self::AnyWorkload => f.write_str("any-workload"),
+            Self::NotNetwork(names) => write!(f, "network: {{not: {}}}", Values(names)),
+            Self::NoWorkload => f.write_str("no-workload"),
         }
     }
 }
@@ -77,6 +80,8 @@ impl Action {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Reject => "reject",
+            Self::Pass => "pass",
         }
     }
 }

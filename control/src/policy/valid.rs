@@ -10,10 +10,19 @@
 //!
 //! **Selector.** All requirements must hold. `Peers` match if any selector does.
 //!
+//! **Listener.** As the *destination* of a flow whose service lies in one of a workload's listeners, the endpoint has
+//! the workload's own labels with the listener's values in place of theirs, key by key; as a source it never has.
+//!
+//! **Rule.** It matches a flow if its `from` matches the source, its `to` the destination, its services the
+//! service, and for every key in `same` both ends have the key with at least one value in common. A `staged` rule
+//! matches nothing in the enforced table; it is compiled only where [`CompileOptions::staged`] asks for it.
+//!
 //! **Gates.** A flow `source → destination, service` passes the egress gate of its source and the ingress gate of
 //! its destination. At each gate the first matching rule in (tier order, rule order) among the rules that speak at
-//! that gate is the *hit*. Rules of one tier that is `unordered` are all at one priority there; validation has made
-//! sure that such rules never disagree in action, so the first in order may be named.
+//! that gate is the *hit*; if its action is `Pass`, the first in the tiers after its own is, and so on. Rules of one
+//! tier with equal `priority` have no order among them; the policy's analysis has made sure that such rules never
+//! disagree in action where they overlap, so the first in order may be named. What a tier does with the endpoints
+//! it claims, and a front-end's own default, are rules too, the last of their tier.
 //!
 //! **Mode** of the gate's endpoint, by direction, turns the hit into an answer:
 //! - `Off`: pass, [`RuleId::OFF_PASS`].
@@ -29,6 +38,9 @@
 //! rule. Both pass → allow; named is the ingress gate's rule, unless that passed by a default (id below
 //! [`RuleId::FIRST`]) and the egress gate by a rule. `potential` is the egress gate's, else the ingress gate's.
 //!
+//! `Reject` closes as `Deny` does; the answer is a reject if the gate that is named closed by it.
+//!
+//! [`CompileOptions::staged`]: super::CompileOptions::staged
 //! [`RuleId::OFF_PASS`]: dataplane::verdict::RuleId::OFF_PASS
 //! [`RuleId::DEFAULT_DENY`]: dataplane::verdict::RuleId::DEFAULT_DENY
 //! [`RuleId::SELECTIVE_PASS`]: dataplane::verdict::RuleId::SELECTIVE_PASS
@@ -40,6 +52,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use dataplane::verdict::OnRevoke;
 
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +98,21 @@ pub struct Workload {
     pub macs: Vec<[u8; 6]>,
     /// The wire it is behind, by name, if told.
     pub wire: Option<String>,
+    /// Services of its own that carry labels; their ranges do not overlap.
+    pub listeners: Vec<Listener>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A service of a workload with labels of its own.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Unique in its workload.
+    pub name: String,
+    /// What it answers to: sorted, disjoint, not adjacent.
+    pub services: Vec<ServiceRange>,
+    /// In place of the workload's own values, key by key.
+    pub labels: Labels,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -137,8 +166,35 @@ pub struct Rule {
     pub action: Action,
     /// At which gates the rule speaks; native rules at both.
     pub gates: Gates,
+    /// Keys that both ends must share a value of.
+    pub same: Vec<String>,
+    /// What becomes of the live flows that this rule allowed, once policy allows them no more.
+    pub on_revoke: OnRevoke,
+    /// Only evaluated beside the enforced rules.
+    pub staged: bool,
+    /// Order within its tier, lower first; rules of equal priority have none among them. The list is sorted by it.
+    pub priority: u32,
     /// Where it was written.
     pub origin: Origin,
+}
+
+impl Default for Rule {
+    /// Denies nothing yet: no peers, no services; both gates, cut on revocation, enforced, priority 0.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            from: Vec::new(),
+            to: Vec::new(),
+            services: Vec::new(),
+            action: Action::Deny,
+            gates: Gates { egress: true, ingress: true },
+            same: Vec::new(),
+            on_revoke: OnRevoke::Cut,
+            staged: false,
+            priority: 0,
+            origin: Origin { file: "".into(), line: 0, column: 0 },
+        }
+    }
 }
 
 /// What a rule does with what it matches.
@@ -148,6 +204,10 @@ pub enum Action {
     Allow,
     /// Closes the gate.
     Deny,
+    /// Closes the gate and tells the sender: TCP by RST, the rest by an ICMP error.
+    Reject,
+    /// Leaves the gate to the tiers after this one.
+    Pass,
 }
 
 /// The gates at which a rule speaks.
@@ -183,6 +243,10 @@ pub enum Requirement {
     Network(Vec<String>),
     /// The endpoint is a workload, labelled or not.
     AnyWorkload,
+    /// The endpoint's address lies in none of these networks, by name; unknown endpoints match. Sorted.
+    NotNetwork(Vec<String>),
+    /// The endpoint is no workload: in a network only, or unknown.
+    NoWorkload,
 }
 
 /// An inclusive range in the service space: `protocol << 16 | port`, where for ICMP and ICMPv6 the low 16 bits are

@@ -62,7 +62,7 @@ impl Judge<'_> {
         let was_cut = handle.is_cut();
         match decision.verdict {
             Verdict::Allow => handle.restamp(epoch, decision.rule, decision.potential).map_err(Loss::of),
-            Verdict::Deny => {
+            Verdict::Deny | Verdict::Reject => {
                 handle.cut(epoch, decision.rule).map_err(Loss::of)?;
                 self.counters.flows_cut.add(u64::from(!was_cut));
                 Ok(())

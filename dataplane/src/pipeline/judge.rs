@@ -82,7 +82,7 @@ impl Judge<'_> {
         let decision = self.decide(ip.source, ip.destination, service);
         match decision.verdict {
             Verdict::Allow => Ok(()),
-            Verdict::Deny => Err(Loss::by(DropReason::Policy, decision.rule)),
+            Verdict::Deny | Verdict::Reject => Err(Loss::by(DropReason::Policy, decision.rule)),
         }
     }
 

@@ -9,7 +9,7 @@
 
 use super::map::Map;
 use super::service::ServiceKey;
-use crate::verdict::{Decision, Gate, RuleId, Verdict};
+use crate::verdict::{Decision, Gate, OnRevoke, RuleId, Verdict};
 
 /// How many classes a peer list matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -290,7 +290,7 @@ fn answer(mode: GateMode, hit: Hit, other_is_workload: bool) -> Answer {
 }
 
 const fn deny(gate: Gate, rule: RuleId, potential: Option<RuleId>) -> Decision {
-    Decision { verdict: Verdict::Deny, gate, rule, potential }
+    Decision { verdict: Verdict::Deny, gate, rule, potential, on_revoke: OnRevoke::Cut }
 }
 
 /// Both gates must pass; see [`Decision::gate`] for which one is named.
@@ -304,7 +304,7 @@ fn combine(egress: Answer, ingress: Answer) -> Decision {
     }
     let egress_named = ingress.rule < RuleId::FIRST && egress.rule >= RuleId::FIRST;
     let (gate, rule) = if egress_named { (Gate::Egress, egress.rule) } else { (Gate::Ingress, ingress.rule) };
-    Decision { verdict: Verdict::Allow, gate, rule, potential }
+    Decision { verdict: Verdict::Allow, gate, rule, potential, on_revoke: OnRevoke::Cut }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ fn estate(workloads: usize, rules: usize) -> ValidPolicy {
         addresses: vec![address(n)],
         macs: Vec::new(),
         wire: None,
+        listeners: Vec::new(),
         origin: origin(),
     };
     let network = |n: usize| Network {
@@ -84,6 +85,7 @@ fn rule(random: &mut Random, n: usize, apps: usize) -> Rule {
         action: Action::Allow,
         gates: Gates { egress: true, ingress: true },
         origin: origin(),
+        ..Rule::default()
     }
 }
 

@@ -113,7 +113,15 @@ fn workload(random: &mut Random, at: usize, networks: &[Network], taken: &mut BT
         }
     }
     let labels = if random.one_in(6) { Labels::new() } else { labels(random, 4) };
-    Workload { name: format!("w{at}"), labels, addresses, macs: Vec::new(), wire: None, origin: origin() }
+    Workload {
+        name: format!("w{at}"),
+        labels,
+        addresses,
+        macs: Vec::new(),
+        wire: None,
+        listeners: Vec::new(),
+        origin: origin(),
+    }
 }
 
 fn some_address(random: &mut Random, networks: &[Network]) -> IpAddr {
@@ -235,6 +243,7 @@ fn rule(random: &mut Random, at: usize, tier: usize, shape: Shape) -> Rule {
         action: if tier == 1 || tier == 3 { Action::Deny } else { Action::Allow },
         gates,
         origin: origin(),
+        ..Rule::default()
     }
 }
 

@@ -120,6 +120,10 @@ impl End<'_> {
                 self.networks.iter().any(|(_, network)| names.contains(&network.name))
             }
             Requirement::AnyWorkload => self.workload.is_some(),
+            Requirement::NotNetwork(names) => {
+                !self.networks.iter().any(|(_, network)| names.contains(&network.name))
+            }
+            Requirement::NoWorkload => self.workload.is_none(),
         }
     }
 

@@ -25,14 +25,16 @@ impl Postings<'_> {
         let size = |tokens: &&[Token]| tokens.iter().map(|token| self.of.get(*token).len()).sum::<usize>();
         let positive = needs.iter().filter_map(|need| match need {
             Need::Any(tokens) => Some(*tokens),
-            Need::NoneOf(_) => None,
+            Need::NoneOf(_) | Need::Without(_) => None,
         });
         match positive.min_by_key(size) {
             Some(tokens) => {
                 let proposed = tokens.iter().flat_map(|token| self.of.get(*token));
                 into.extend(proposed.filter(|profile| self.meets(**profile, needs)));
             }
-            None if needs.is_empty() => into.extend(0..number(self.profiles.len())),
+            None if needs.iter().all(|need| matches!(need, Need::Without(_))) => {
+                into.extend((0..number(self.profiles.len())).filter(|profile| self.meets(*profile, needs)));
+            }
             None => into.extend(self.of.get(KNOWN).iter().filter(|profile| self.meets(**profile, needs))),
         }
     }
@@ -43,6 +45,7 @@ impl Postings<'_> {
         needs.iter().all(|need| match need {
             Need::Any(tokens) => tokens.iter().any(has),
             Need::NoneOf(tokens) => has(&KNOWN) && !tokens.iter().any(has),
+            Need::Without(tokens) => !tokens.iter().any(has),
         })
     }
 }

@@ -173,7 +173,7 @@ fn hits(rules: &[(&str, &Rule)]) -> Result<Vec<block::GateHits>, CompileError> {
     let hit = |(tier, rule): &(&str, &Rule), at: usize| {
         let action = match rule.action {
             Action::Allow => HitAction::Allow,
-            Action::Deny => HitAction::Deny,
+            Action::Deny | Action::Reject | Action::Pass => HitAction::Deny,
         };
         let id = u32::try_from(at).ok()?.checked_add(RuleId::FIRST.0)?;
         let hit = Hit::new(RuleId(id), action, *tier == INFRASTRUCTURE)?;

@@ -33,6 +33,7 @@ fn workload(name: &str, address: &str, pairs: &[(&str, &str)]) -> Workload {
         addresses: vec![address.parse().unwrap()],
         macs: Vec::new(),
         wire: None,
+        listeners: Vec::new(),
         origin: origin(),
     }
 }
@@ -53,7 +54,16 @@ fn any() -> Vec<Selector> {
 
 fn allow(name: &str, from: Vec<Selector>, to: Vec<Selector>, services: Vec<ServiceRange>) -> Rule {
     let gates = Gates { egress: true, ingress: true };
-    Rule { name: name.to_owned(), from, to, services, action: Action::Allow, gates, origin: origin() }
+    Rule {
+        name: name.to_owned(),
+        from,
+        to,
+        services,
+        action: Action::Allow,
+        gates,
+        origin: origin(),
+        ..Rule::default()
+    }
 }
 
 fn policy(workloads: Vec<Workload>, networks: Vec<Network>, rules: Vec<Rule>) -> ValidPolicy {

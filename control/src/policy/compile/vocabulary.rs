@@ -28,11 +28,16 @@ pub(super) enum Need<'l> {
     Any(&'l [Token]),
     /// The endpoint is known and none holds.
     NoneOf(&'l [Token]),
+    /// None holds, known or not.
+    Without(&'l [Token]),
 }
 
-/// Ends a selector. A need is encoded as a header (twice the number of its tokens, plus one if it is negative) and
-/// its tokens; no need has so many tokens that its header could be this.
+/// Ends a selector. A need is encoded as a header (four times the number of its tokens, plus its kind) and its
+/// tokens; no need has so many tokens that its header could be this.
 const END: u32 = u32::MAX;
+const ANY: u32 = 0;
+const NONE_OF: u32 = 1;
+const WITHOUT: u32 = 2;
 
 struct Key<'a> {
     /// Numbers the mentioned keys.
@@ -74,8 +79,12 @@ impl<'a> Vocabulary<'a> {
             let header = encoded.len();
             encoded.push(0);
             self.tokens_of(requirement, &mut encoded);
-            let negative = matches!(requirement, Requirement::NotIn(..) | Requirement::NotExists(..));
-            encoded[header] = number(encoded.len() - header - 1) << 1 | u32::from(negative);
+            let kind = match requirement {
+                Requirement::NotIn(..) | Requirement::NotExists(..) => NONE_OF,
+                Requirement::NotNetwork(_) | Requirement::NoWorkload => WITHOUT,
+                _ => ANY,
+            };
+            encoded[header] = number(encoded.len() - header - 1) << 2 | kind;
         }
         encoded.push(END);
         encoded
@@ -93,10 +102,10 @@ impl<'a> Vocabulary<'a> {
             Requirement::Workload(names) => {
                 into.extend(names.iter().map(|name| token(&mut self.workloads, &mut self.named, name)));
             }
-            Requirement::Network(names) => {
+            Requirement::Network(names) | Requirement::NotNetwork(names) => {
                 into.extend(names.iter().map(|name| token(&mut self.networks, &mut self.named, name)));
             }
-            Requirement::AnyWorkload => into.push(WORKLOAD),
+            Requirement::AnyWorkload | Requirement::NoWorkload => into.push(WORKLOAD),
         }
     }
 
@@ -165,9 +174,13 @@ fn decode(mut encoded: &[u32]) -> impl Iterator<Item = Vec<Need<'_>>> {
             if header == END {
                 return Some(needs);
             }
-            let (tokens, rest) = encoded.split_at((header >> 1) as usize);
+            let (tokens, rest) = encoded.split_at((header >> 2) as usize);
             encoded = rest;
-            needs.push(if header & 1 == 0 { Need::Any(tokens) } else { Need::NoneOf(tokens) });
+            needs.push(match header & 3 {
+                ANY => Need::Any(tokens),
+                NONE_OF => Need::NoneOf(tokens),
+                _ => Need::Without(tokens),
+            });
         }
         None
     })

@@ -86,6 +86,8 @@ impl<'a> Flow<'a> {
             action: match named.rule.action {
                 Action::Allow => "allow",
                 Action::Deny => "deny",
+                Action::Reject => "reject",
+                Action::Pass => "pass",
             },
             lost: self.why_lost(named, decision.gate),
         };
@@ -123,7 +125,8 @@ impl GateView<'_> {
             _ if self.gate != decided => {
                 let does = match named.rule.action {
                     Action::Allow => "opens",
-                    Action::Deny => "closes",
+                    Action::Deny | Action::Reject => "closes",
+                    Action::Pass => "passes on",
                 };
                 format!("it {does} the {gate} gate, but the {} gate decides", decided.name())
             }

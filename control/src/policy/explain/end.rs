@@ -92,6 +92,10 @@ impl<'a> End<'a> {
                 self.networks.iter().any(|(_, network)| names.contains(&network.name))
             }
             Requirement::AnyWorkload => self.workload.is_some(),
+            Requirement::NotNetwork(names) => {
+                !self.networks.iter().any(|(_, network)| names.contains(&network.name))
+            }
+            Requirement::NoWorkload => self.workload.is_none(),
         }
     }
 

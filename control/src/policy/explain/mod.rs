@@ -167,7 +167,7 @@ fn reason(compiled: Named<'_>, decision: &Decision) -> String {
     }
     match decision.verdict {
         Verdict::Allow => "allowed by rule".to_owned(),
-        Verdict::Deny => "policy".to_owned(),
+        Verdict::Deny | Verdict::Reject => "policy".to_owned(),
     }
 }
 

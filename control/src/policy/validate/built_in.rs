@@ -85,6 +85,7 @@ fn built(rule: &BuiltIn) -> Rule {
         action: Action::Allow,
         gates: Gates { egress: true, ingress: true },
         origin: Origin { file: "<built-in>".into(), line: 1, column: 1 },
+        ..Rule::default()
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn workloads<'p>(
             addresses: own,
             macs,
             wire: workload.wire.as_ref().and_then(|wire| wire_name(wire, context)),
+            listeners: Vec::new(),
             origin: context.origin(workload.name.span),
         });
     }

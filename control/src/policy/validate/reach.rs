@@ -128,7 +128,8 @@ impl<'v> Reach<'v> {
             Requirement::Exists(key) => workload.labels.contains_key(key) || self.may_inherit(one),
             Requirement::NotExists(key) => !workload.labels.contains_key(key),
             Requirement::Workload(names) => names.binary_search(&workload.name).is_ok(),
-            Requirement::Network(_) | Requirement::AnyWorkload => true,
+            Requirement::Network(_) | Requirement::NotNetwork(_) | Requirement::AnyWorkload => true,
+            Requirement::NoWorkload => false,
         })
     }
 

@@ -75,6 +75,7 @@ fn rule(
         action,
         gates: Gates { egress: true, ingress: true },
         origin: context.origin(source.name.span),
+        ..Rule::default()
     }
 }
 
