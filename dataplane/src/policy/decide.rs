@@ -224,21 +224,41 @@ impl Decisions {
     /// The first rule of each gate: at most nine probes, one binary search in each entry found.
     fn hits(&self, from: &Class, to: &Class, service: ServiceKey) -> (Hit, Hit) {
         let (mut egress, mut ingress) = (Hit::NONE, Hit::NONE);
-        for layer in LAYERS {
-            let (source, destination) = (id(from.from, layer.from), id(to.to, layer.to));
-            let unused = self.layers & 1 << layer.index() == 0;
-            if unused || source == EMPTY_ID || destination == EMPTY_ID {
-                continue;
-            }
-            let key = DecisionKey::new(layer, source, destination);
-            if let Some(found) =
-                self.entries.get(key.0).and_then(|block| self.interval(block, service.value()))
-            {
+        for block in self.blocks(from, to) {
+            if let Some(found) = self.interval(block, service.value()) {
                 egress = egress.min(found.egress);
                 ingress = ingress.min(found.ingress);
             }
         }
         (egress, ingress)
+    }
+
+    /// The entries of a pair of classes, one for each layer at most.
+    #[inline]
+    fn blocks(&self, from: &Class, to: &Class) -> impl Iterator<Item = Block> {
+        LAYERS.into_iter().filter_map(move |layer| {
+            let (source, destination) = (id(from.from, layer.from), id(to.to, layer.to));
+            let unused = self.layers & 1 << layer.index() == 0;
+            if unused || source == EMPTY_ID || destination == EMPTY_ID {
+                return None;
+            }
+            self.entries.get(DecisionKey::new(layer, source, destination).0)
+        })
+    }
+
+    /// See [`PolicyTable::cuts`](super::PolicyTable::cuts).
+    pub(super) fn cuts(&self, source: u32, destination: u32, into: &mut Vec<u32>) {
+        into.push(0);
+        let (Some(from), Some(to)) =
+            (self.classes.get(source as usize), self.classes.get(destination as usize))
+        else {
+            return;
+        };
+        for block in self.blocks(from, to) {
+            let start = block.start as usize;
+            let intervals = self.intervals.get(start..start + block.len.get() as usize).unwrap_or_default();
+            into.extend(intervals.iter().flat_map(|one| [one.first, one.last + 1]));
+        }
     }
 
     /// The interval of `block` that holds `service`.

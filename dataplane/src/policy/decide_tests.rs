@@ -159,3 +159,26 @@ fn parts_that_contradict_themselves_are_refused() {
     beyond.entries[0].1.start = 1;
     assert_eq!(PolicyTable::new(beyond).unwrap_err(), TableError::Reference("entries"));
 }
+
+#[test]
+fn between_two_cuts_nothing_changes() {
+    let table = Sample::new()
+        .workload(&["10.0.0.1"])
+        .workload(&["10.0.0.2"])
+        .rule(Who::Any, Who::Workload(1), (100, 200), HitAction::Deny)
+        .allow(Who::Workload(0), Who::Workload(1), (150, 300))
+        .allow(Who::Any, Who::Any, (250, 260))
+        .build();
+    let resolve = |text: &str| table.resolve(Address::from(text.parse::<std::net::IpAddr>().unwrap()));
+    for (source, destination) in
+        [("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1"), ("10.9.0.1", "10.0.0.2")]
+    {
+        let (from, to) = (resolve(source), resolve(destination));
+        let mut cuts = Vec::new();
+        table.cuts(from, to, &mut cuts);
+        let at = |key| table.decide(from, to, ServiceKey::from_value(key).unwrap());
+        let changes: Vec<u32> = (1..1000).filter(|key| at(*key) != at(key - 1)).collect();
+        assert_eq!(cuts[0], 0);
+        assert!(!changes.is_empty() && changes.iter().all(|key| cuts.contains(key)), "{changes:?} {cuts:?}");
+    }
+}

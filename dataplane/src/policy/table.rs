@@ -170,6 +170,13 @@ impl PolicyTable {
         self.decisions.decide(source.class, destination.class, service)
     }
 
+    /// Appends every service key at which the decision on a flow between these two may differ from that on the key
+    /// before, 0 first, else in no order and possibly repeated: between two of them nothing changes. For whoever
+    /// looks at all services of a pair; allocates, so not for the packet path.
+    pub fn cuts(&self, source: Endpoint, destination: Endpoint, into: &mut Vec<u32>) {
+        self.decisions.cuts(source.class, destination.class, into);
+    }
+
     /// Where the workload of `endpoint` is and which MAC addresses it has; [`Binding::NONE`] for no workload.
     #[inline]
     #[must_use]
