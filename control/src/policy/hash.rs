@@ -1,13 +1,15 @@
 //! One number for what a policy means.
 
-use super::valid::{Action, Labels, Mode, OnRevoke, Requirement, Selector, ServiceRange, ValidPolicy};
+use super::valid::{
+    Action, AssertionKind, Labels, Mode, OnRevoke, Requirement, Selector, ServiceRange, ValidPolicy,
+};
 
 /// Names the encoding below; changed whenever that changes.
-const CONTEXT: &str = "ringfence 2026-11 policy, inventory included, canonical form 1";
+const CONTEXT: &str = "ringfence 2026-11 policy, inventory included, canonical form 2";
 
 /// BLAKE3 over the policy's canonical form: equal for policies that mean the same, wherever and in whatever order
 /// they were written. Workloads, networks, and the rules of a tier count as sets; enforcement counts in its order,
-/// which has a meaning. Names count, since verdicts carry them; places do not.
+/// which has a meaning. Names count, since verdicts carry them; places and tests do not.
 #[must_use]
 pub fn hash(policy: &ValidPolicy) -> blake3::Hash {
     let mut form = Form(blake3::Hasher::new_derive_key(CONTEXT));
@@ -58,6 +60,16 @@ pub fn hash(policy: &ValidPolicy) -> blake3::Hash {
         form.number(mode(one.egress));
     });
     form.list(&policy.ether_types, |number, form| form.number((*number).into()));
+    form.set(&policy.assertions, |one, form| {
+        form.text(&one.name);
+        form.number(match one.kind {
+            AssertionKind::Never => 1,
+            AssertionKind::Always => 2,
+        });
+        form.set(&one.from, selector);
+        form.set(&one.to, selector);
+        form.services(&one.services);
+    });
     form.0.finalize()
 }
 

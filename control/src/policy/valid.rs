@@ -40,6 +40,9 @@
 //!
 //! `Reject` closes as `Deny` does; the answer is a reject if the gate that is named closed by it.
 //!
+//! A listener's labels count for whatever looks at the destination: rules, `same`, and the enforcement of its ingress
+//! gate. Quarantine looks at the workload's own labels only.
+//!
 //! [`CompileOptions::staged`]: super::CompileOptions::staged
 //! [`RuleId::OFF_PASS`]: dataplane::verdict::RuleId::OFF_PASS
 //! [`RuleId::DEFAULT_DENY`]: dataplane::verdict::RuleId::DEFAULT_DENY
@@ -53,7 +56,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use dataplane::verdict::OnRevoke;
+pub use dataplane::verdict::{OnRevoke, Verdict};
 
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +86,10 @@ pub struct ValidPolicy {
     pub enforcement: Vec<Enforcement>,
     /// What to do with frames that are neither IP nor ARP, by EtherType: those listed pass. Sorted.
     pub ether_types: Vec<u16>,
+    /// What must hold of every flow before the policy may be published; names unique, in the order of names.
+    pub assertions: Vec<Assertion>,
+    /// Questions with the answers that are expected, for `ringfence policy test`; in the order written.
+    pub tests: Vec<PolicyTest>,
 }
 
 /// A machine, container or service address set that labels speak of.
@@ -289,4 +296,69 @@ pub enum Mode {
     Selective,
     /// Default deny.
     Full,
+}
+
+/// A statement about every flow that could be, whichever labels its ends have: proved, not sampled.
+#[derive(Clone, Debug)]
+pub struct Assertion {
+    /// Unique among assertions.
+    pub name: String,
+    /// What is stated.
+    pub kind: AssertionKind,
+    /// The initiator: any of these.
+    pub from: Vec<Selector>,
+    /// The responder: any of these.
+    pub to: Vec<Selector>,
+    /// What is spoken: sorted, disjoint, not adjacent. Those of `except` are taken out already.
+    pub services: Vec<ServiceRange>,
+    /// What is left out, as written: sorted, disjoint, not adjacent.
+    pub except: Vec<ServiceRange>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// What an assertion states of the flows from its `from` to its `to` that speak one of its services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AssertionKind {
+    /// None of them is allowed.
+    Never,
+    /// All of them are allowed.
+    Always,
+}
+
+/// One flow, and what policy must say of it.
+#[derive(Clone, Debug)]
+pub struct PolicyTest {
+    /// Unique among tests; `SOURCE -> DESTINATION SERVICE` if none was given.
+    pub name: String,
+    /// The initiator.
+    pub source: TestEnd,
+    /// The responder.
+    pub destination: TestEnd,
+    /// One key of the service space; see [`ServiceRange`].
+    pub service: u32,
+    /// The verdict.
+    pub expect: Verdict,
+    /// The rule or named default that must be the cause, if told.
+    pub rule: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// One end of a tested flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestEnd {
+    /// An address, known or not. Never IPv4-mapped.
+    Address(IpAddr),
+    /// A workload of this policy, by name: the first of its addresses whose family the other end has too.
+    Workload(String),
+}
+
+impl std::fmt::Display for TestEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Workload(name) => f.write_str(name),
+        }
+    }
 }

@@ -102,7 +102,7 @@ pub(crate) fn validate(
     let enforcement = rules::enforcement(&source.enforcement, &known, &mut reach, &mut context);
     let ether_types = built_in::ether_types(&source.ether_types, &mut context);
     drop(reach);
-    ValidPolicy { workloads, networks, tiers, enforcement, ether_types }
+    ValidPolicy { workloads, networks, tiers, enforcement, ether_types, ..ValidPolicy::default() }
 }
 
 fn limits(source: &PolicySource, context: &mut Context<'_, '_>) {

@@ -1,12 +1,16 @@
 //! Random estates and policies: small enough for the oracle, odd enough to meet every line of the semantics.
 
+mod probe;
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use control::policy::valid::{
-    Action, Enforcement, Gates, Labels, Mode, Network, Origin, Prefix, Requirement, Rule, Selector,
-    ServiceRange, Tier, ValidPolicy, Workload,
+    Enforcement, Labels, Listener, Mode, Network, Origin, Prefix, Tier, ValidPolicy, Workload,
 };
+pub use probe::{Probe, probe};
+use rules::{peers, rule, services};
 
 use crate::random::Random;
 
@@ -25,21 +29,44 @@ pub struct Size {
     pub rules: usize,
 }
 
-/// A policy that obeys what `validate` guarantees.
+/// A policy that obeys what `validate` guarantees, in the words of plain rules: allow and deny in four tiers.
 #[must_use]
 pub fn generate(random: &mut Random, size: Size) -> ValidPolicy {
+    build(random, size, false)
+}
+
+/// As [`generate`], in every word of the language: further tiers, reject and pass, priorities, `same`, staged rules,
+/// revocation, listeners, and negated networks.
+#[must_use]
+pub fn generate_whole(random: &mut Random, size: Size) -> ValidPolicy {
+    build(random, size, true)
+}
+
+fn build(random: &mut Random, size: Size, whole: bool) -> ValidPolicy {
     let networks: Vec<Network> = (0..size.networks).map(|at| network(random, at)).collect();
     let mut taken = BTreeSet::new();
-    let workloads = (0..size.workloads).map(|at| workload(random, at, &networks, &mut taken)).collect();
-    let shape = Shape { workloads: size.workloads, networks: size.networks };
+    let shape = Shape { workloads: size.workloads, networks: size.networks, whole };
+    let workloads =
+        (0..size.workloads).map(|at| workload(random, at, &networks, shape, &mut taken)).collect();
     let enforcement = (0..random.below(5)).map(|_| enforcement(random, shape)).collect();
-    let mut policy =
-        ValidPolicy { workloads, networks, tiers: tiers(), enforcement, ether_types: vec![0x88cc] };
+    let mut policy = ValidPolicy {
+        workloads,
+        networks,
+        tiers: tiers(),
+        enforcement,
+        ether_types: vec![0x88cc],
+        ..ValidPolicy::default()
+    };
+    for at in 0..if shape.whole { random.below(3) } else { 0 } {
+        let tier = Tier { name: format!("t{at}"), rules: Vec::new() };
+        policy.tiers.insert(random.below(policy.tiers.len() + 1), tier);
+    }
     for at in 0..size.rules {
         let tier = random.below(policy.tiers.len());
-        let rule = rule(random, at, tier, shape);
+        let rule = rule(random, at, &policy.tiers[tier].name, shape);
         policy.tiers[tier].rules.push(rule);
     }
+    policy.tiers.iter_mut().for_each(|tier| tier.rules.sort_by_key(|rule| rule.priority));
     if random.one_in(6) {
         // A front-end may order its tiers otherwise: infrastructure need not come first.
         policy.tiers.rotate_left(1);
@@ -56,6 +83,8 @@ fn tiers() -> Vec<Tier> {
 struct Shape {
     workloads: usize,
     networks: usize,
+    /// Whether every word of the language is used.
+    whole: bool,
 }
 
 fn origin() -> Origin {
@@ -104,7 +133,13 @@ fn network(random: &mut Random, at: usize) -> Network {
     }
 }
 
-fn workload(random: &mut Random, at: usize, networks: &[Network], taken: &mut BTreeSet<IpAddr>) -> Workload {
+fn workload(
+    random: &mut Random,
+    at: usize,
+    networks: &[Network],
+    shape: Shape,
+    taken: &mut BTreeSet<IpAddr>,
+) -> Workload {
     let mut addresses = Vec::new();
     while addresses.is_empty() || random.one_in(2) {
         let address = some_address(random, networks);
@@ -119,9 +154,30 @@ fn workload(random: &mut Random, at: usize, networks: &[Network], taken: &mut BT
         addresses,
         macs: Vec::new(),
         wire: None,
-        listeners: Vec::new(),
+        listeners: if shape.whole && random.one_in(3) { listeners(random) } else { Vec::new() },
         origin: origin(),
     }
+}
+
+/// One or two, whose services do not overlap.
+fn listeners(random: &mut Random) -> Vec<Listener> {
+    let mut all: Vec<Listener> = Vec::new();
+    for at in 0..=random.below(2) {
+        let mut services = services(random);
+        services.retain(|range| {
+            let meets =
+                |one: &Listener| one.services.iter().any(|r| r.first <= range.last && range.first <= r.last);
+            !all.iter().any(meets)
+        });
+        let mut labels = labels(random, 3);
+        if labels.is_empty() {
+            labels.insert("app".to_owned(), [value(random)].into());
+        }
+        if !services.is_empty() {
+            all.push(Listener { name: format!("l{at}"), services, labels, origin: origin() });
+        }
+    }
+    all
 }
 
 fn some_address(random: &mut Random, networks: &[Network]) -> IpAddr {
@@ -160,93 +216,6 @@ fn edge(random: &mut Random, prefix: Prefix) -> IpAddr {
     }
 }
 
-fn requirement(random: &mut Random, shape: Shape) -> Requirement {
-    let key = (*random.pick(&KEYS)).to_owned();
-    let values = |random: &mut Random| -> Vec<String> {
-        (0..=random.below(2)).map(|_| value(random)).collect::<BTreeSet<_>>().into_iter().collect()
-    };
-    match random.below(12) {
-        0..=4 => Requirement::In(key, values(random)),
-        5 | 6 => Requirement::NotIn(key, values(random)),
-        7 => Requirement::Exists(key),
-        8 => Requirement::NotExists(key),
-        9 => Requirement::Workload(vec![format!("w{}", random.below(shape.workloads))]),
-        10 => Requirement::Network(vec![format!("n{}", random.below(shape.networks))]),
-        _ => Requirement::AnyWorkload,
-    }
-}
-
-fn peers(random: &mut Random, shape: Shape) -> Vec<Selector> {
-    if random.one_in(5) {
-        return vec![Selector::default()];
-    }
-    let selector = |random: &mut Random| Selector {
-        requirements: (0..=random.below(2)).map(|_| requirement(random, shape)).collect(),
-    };
-    (0..=random.below(2)).map(|_| selector(random)).collect()
-}
-
-/// A few ranges, merged as `validate` would.
-fn services(random: &mut Random) -> Vec<ServiceRange> {
-    let mut ranges: Vec<ServiceRange> = (0..=random.below(3)).map(|_| service(random)).collect();
-    ranges.sort_unstable();
-    let mut merged: Vec<ServiceRange> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.first <= last.last + 1 => last.last = last.last.max(range.last),
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
-
-fn service(random: &mut Random) -> ServiceRange {
-    let port = |random: &mut Random| {
-        u32::from(*random.pick(&[0_u16, 1, 22, 53, 80, 443, 444, 8080, 65_534, u16::MAX]))
-    };
-    let protocol = *random.pick(&[6_u32, 6, 17, 132]);
-    match random.below(8) {
-        0 => ServiceRange::ANY,
-        1 => ServiceRange { first: protocol << 16, last: protocol << 16 | 0xffff },
-        2 => {
-            // All codes of one ICMP or ICMPv6 type.
-            let first =
-                *random.pick(&[1_u32, 58]) << 16 | u32::from(*random.pick(&[0_u8, 3, 8, 128, 255])) << 8;
-            ServiceRange { first, last: first | 0xff }
-        }
-        3 => {
-            let first = *random.pick(&[47_u32, 50, 255]) << 16;
-            ServiceRange { first, last: first | 0xffff }
-        }
-        4 => {
-            let (a, b) = (port(random), port(random));
-            ServiceRange { first: protocol << 16 | a.min(b), last: protocol << 16 | a.max(b) }
-        }
-        _ => {
-            let key = protocol << 16 | port(random);
-            ServiceRange { first: key, last: key }
-        }
-    }
-}
-
-fn rule(random: &mut Random, at: usize, tier: usize, shape: Shape) -> Rule {
-    let gates = match random.below(8) {
-        0 => Gates { egress: true, ingress: false },
-        1 => Gates { egress: false, ingress: true },
-        _ => Gates { egress: true, ingress: true },
-    };
-    Rule {
-        name: format!("r{at}"),
-        from: peers(random, shape),
-        to: peers(random, shape),
-        services: services(random),
-        action: if tier == 1 || tier == 3 { Action::Deny } else { Action::Allow },
-        gates,
-        origin: origin(),
-        ..Rule::default()
-    }
-}
-
 fn enforcement(random: &mut Random, shape: Shape) -> Enforcement {
     let mode = |random: &mut Random| (!random.one_in(3)).then(|| *random.pick(&MODES));
     Enforcement {
@@ -255,40 +224,4 @@ fn enforcement(random: &mut Random, shape: Shape) -> Enforcement {
         egress: mode(random),
         origin: origin(),
     }
-}
-
-/// A flow worth asking about.
-pub type Probe = (IpAddr, IpAddr, u32);
-
-/// Flows at the edges: workload addresses, first and last addresses of prefixes and their neighbours, addresses
-/// nobody knows; first and last keys of services and their neighbours.
-pub fn probe(random: &mut Random, policy: &ValidPolicy) -> Probe {
-    let source = probe_address(random, policy);
-    (source, probe_address(random, policy), probe_service(random, policy))
-}
-
-fn probe_address(random: &mut Random, policy: &ValidPolicy) -> IpAddr {
-    match random.below(6) {
-        0..=2 if !policy.workloads.is_empty() => {
-            let workload = random.pick(&policy.workloads);
-            *random.pick(&workload.addresses)
-        }
-        3 | 4 if !policy.networks.is_empty() => {
-            let network = random.pick(&policy.networks);
-            let prefix = *random.pick(&network.prefixes);
-            edge(random, prefix)
-        }
-        _ => some_address(random, &policy.networks),
-    }
-}
-
-fn probe_service(random: &mut Random, policy: &ValidPolicy) -> u32 {
-    let tier = random.pick(&policy.tiers);
-    if tier.rules.is_empty() || random.one_in(8) {
-        return u32::try_from(random.below(1 << 24)).unwrap_or(0);
-    }
-    let rule = random.pick(&tier.rules);
-    let range = *random.pick(&rule.services);
-    let edges = [range.first, range.last, range.first.saturating_sub(1), range.last + 1];
-    (*random.pick(&edges)).min(ServiceRange::ANY.last)
 }

@@ -5,73 +5,103 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use control::policy::valid::{
-    Action, Mode, Network, Prefix, Requirement, Rule, Selector, Tier, ValidPolicy, Workload,
+    Action, Listener, Mode, Network, OnRevoke, Prefix, Requirement, Rule, Selector, Tier, ValidPolicy,
+    Verdict, Workload,
 };
 
 /// What policy says about a new flow, in names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether both gates are open.
-    pub allowed: bool,
+    /// What happens to the flow.
+    pub verdict: Verdict,
     /// `egress` or `ingress`: the gate that decided.
     pub gate: &'static str,
     /// The rule or default that decided.
     pub rule: String,
     /// The rule or default that would have closed a gate in mode `observe`.
     pub potential: Option<String>,
+    /// What becomes of the flow, if it is allowed, once policy allows it no more; `Cut` for all others.
+    pub on_revoke: OnRevoke,
 }
 
 /// One end of a flow.
 struct End<'a> {
     address: IpAddr,
     workload: Option<&'a Workload>,
+    /// What answers at the destination, if it is a listener.
+    listener: Option<&'a Listener>,
     /// The containing networks, each with the length of its longest matching prefix.
     networks: Vec<(u8, &'a Network)>,
 }
 
-/// What one gate says: whether it passes, the name of its rule or default, whether that is a default, and what mode
+/// What one gate says: how it answers, the name of its rule or default, whether that is a default, and what mode
 /// `observe` let through.
 struct GateAnswer {
-    passes: bool,
+    action: Verdict,
     rule: String,
     is_default: bool,
     potential: Option<String>,
+    on_revoke: OnRevoke,
 }
 
-/// Decides a flow from `source` to `destination`; `service` is `protocol << 16 | port`.
+/// Decides a flow from `source` to `destination` by the rules in force; `service` is `protocol << 16 | port`.
 #[must_use]
 pub fn decide(policy: &ValidPolicy, source: IpAddr, destination: IpAddr, service: u32) -> Answer {
-    let (from, to) = (end(policy, source), end(policy, destination));
+    answer(policy, source, destination, service, |rule| !rule.staged)
+}
+
+/// As [`decide`], as if the staged rules were in force too.
+#[must_use]
+pub fn decide_staged(policy: &ValidPolicy, source: IpAddr, destination: IpAddr, service: u32) -> Answer {
+    answer(policy, source, destination, service, |_| true)
+}
+
+fn answer(
+    policy: &ValidPolicy,
+    source: IpAddr,
+    destination: IpAddr,
+    service: u32,
+    counts: fn(&Rule) -> bool,
+) -> Answer {
+    let (from, to) = (end(policy, source, None), end(policy, destination, Some(service)));
     let hit = |egress: bool| {
-        policy.tiers.iter().find_map(|tier| {
-            let speaks = |rule: &&Rule| if egress { rule.gates.egress } else { rule.gates.ingress };
-            let rule = tier.rules.iter().filter(speaks).find(|rule| matches(rule, &from, &to, service))?;
-            Some((tier, rule))
-        })
+        let speaks = |rule: &&Rule| if egress { rule.gates.egress } else { rule.gates.ingress };
+        let first = |tier: &'_ Tier| {
+            let mut rules = tier.rules.iter().filter(|rule| counts(rule)).filter(speaks);
+            rules.find(|rule| matches(rule, &from, &to, service)).cloned()
+        };
+        let firsts = policy.tiers.iter().filter_map(|tier| Some((tier.name.as_str(), first(tier)?)));
+        firsts.into_iter().find(|(_, rule)| rule.action != Action::Pass)
     };
     let egress = gate(mode(policy, &from, true), hit(true), to.workload.is_some());
     let ingress = gate(mode(policy, &to, false), hit(false), from.workload.is_some());
 
     let potential = egress.potential.clone().or_else(|| ingress.potential.clone());
-    let (allowed, name, decided) = if !egress.passes {
-        (false, "egress", egress)
-    } else if !ingress.passes {
-        (false, "ingress", ingress)
-    } else if ingress.is_default && !egress.is_default {
-        (true, "egress", egress)
+    let (name, decided) = if !egress.action.is_allow() {
+        ("egress", egress)
+    } else if !ingress.action.is_allow() || egress.is_default || !ingress.is_default {
+        ("ingress", ingress)
     } else {
-        (true, "ingress", ingress)
+        ("egress", egress)
     };
-    Answer { allowed, gate: name, rule: decided.rule, potential }
+    let on_revoke = if decided.action.is_allow() { decided.on_revoke } else { OnRevoke::Cut };
+    Answer { verdict: decided.action, gate: name, rule: decided.rule, potential, on_revoke }
 }
 
-fn end(policy: &ValidPolicy, address: IpAddr) -> End<'_> {
+/// `service`: what is spoken with this end, if it is the destination.
+fn end(policy: &ValidPolicy, address: IpAddr, service: Option<u32>) -> End<'_> {
     let longest = |network: &Network| {
         network.prefixes.iter().filter(|prefix| contains(prefix, address)).map(|prefix| prefix.len).max()
     };
+    let workload = policy.workloads.iter().find(|workload| workload.addresses.contains(&address));
+    let answers = |listener: &&Listener| {
+        let mut services = listener.services.iter();
+        services.any(|range| service.is_some_and(|key| range.first <= key && key <= range.last))
+    };
     End {
         address,
-        workload: policy.workloads.iter().find(|workload| workload.addresses.contains(&address)),
+        workload,
+        listener: workload.and_then(|workload| workload.listeners.iter().find(answers)),
         networks: policy.networks.iter().filter_map(|network| Some((longest(network)?, network))).collect(),
     }
 }
@@ -92,8 +122,12 @@ impl End<'_> {
         self.workload.is_some() || !self.networks.is_empty()
     }
 
-    /// The values of `key`: the workload's own, else those of the narrowest networks that have it.
+    /// The values of `key`: the listener's, else the workload's own, else those of the narrowest networks that have
+    /// it.
     fn values(&self, key: &str) -> BTreeSet<&str> {
+        if let Some(own) = self.listener.and_then(|listener| listener.labels.get(key)) {
+            return own.iter().map(String::as_str).collect();
+        }
         if let Some(own) = self.workload.and_then(|workload| workload.labels.get(key)) {
             return own.iter().map(String::as_str).collect();
         }
@@ -136,7 +170,8 @@ impl End<'_> {
 
 fn matches(rule: &Rule, from: &End<'_>, to: &End<'_>, service: u32) -> bool {
     let spoken = rule.services.iter().any(|range| range.first <= service && service <= range.last);
-    spoken && from.is_selected(&rule.from) && to.is_selected(&rule.to)
+    let alike = |key: &String| !from.values(key).is_disjoint(&to.values(key));
+    spoken && from.is_selected(&rule.from) && to.is_selected(&rule.to) && rule.same.iter().all(alike)
 }
 
 /// How a gate is run: a workload's mode, quarantine, or no workload at all.
@@ -159,18 +194,24 @@ fn mode(policy: &ValidPolicy, end: &End<'_>, egress: bool) -> Regime {
     Regime::Mode(mode.unwrap_or(Mode::Full))
 }
 
-fn gate(regime: Regime, hit: Option<(&Tier, &Rule)>, other_is_workload: bool) -> GateAnswer {
+fn gate(regime: Regime, hit: Option<(&str, Rule)>, other_is_workload: bool) -> GateAnswer {
     let by_default = |passes: bool, name: &str| GateAnswer {
-        passes,
+        action: if passes { Verdict::Allow } else { Verdict::Deny },
         rule: name.to_owned(),
         is_default: true,
         potential: None,
+        on_revoke: OnRevoke::Cut,
     };
-    let by_hit = |(_, rule): (&Tier, &Rule)| GateAnswer {
-        passes: rule.action == Action::Allow,
-        rule: rule.name.clone(),
+    let by_hit = |(_, rule): (&str, Rule)| GateAnswer {
+        action: match rule.action {
+            Action::Allow => Verdict::Allow,
+            Action::Reject => Verdict::Reject,
+            Action::Deny | Action::Pass => Verdict::Deny,
+        },
+        rule: rule.name,
         is_default: false,
         potential: None,
+        on_revoke: rule.on_revoke,
     };
     let full = |hit: Option<_>| hit.map_or_else(|| by_default(false, "default/deny"), by_hit);
     match regime {
@@ -179,14 +220,14 @@ fn gate(regime: Regime, hit: Option<(&Tier, &Rule)>, other_is_workload: bool) ->
         Regime::Mode(Mode::Selective) => hit.map_or_else(|| by_default(true, "default/selective"), by_hit),
         Regime::Mode(Mode::Observe) => {
             let mut answer = full(hit);
-            if !answer.passes {
-                answer.passes = true;
+            if !answer.action.is_allow() {
+                answer.action = Verdict::Allow;
                 answer.potential = Some(answer.rule.clone());
             }
             answer
         }
         Regime::Quarantine => {
-            let counts = hit.filter(|(tier, _)| tier.name == "infrastructure");
+            let counts = hit.filter(|(tier, _)| *tier == "infrastructure");
             counts.map_or_else(|| by_default(false, "default/quarantine"), by_hit)
         }
         Regime::Unmanaged => hit.map_or_else(

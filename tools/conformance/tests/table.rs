@@ -7,7 +7,6 @@ use control::policy::valid::{ValidPolicy, Workload};
 use control::policy::{CompileOptions, Compiled, compile, explain, matrix};
 use dataplane::address::Address;
 use dataplane::policy::ServiceKey;
-use dataplane::verdict::Verdict;
 
 /// What the compiled table says, in the oracle's words.
 fn table_answer(compiled: &Compiled, (source, destination, service): Probe) -> Answer {
@@ -16,10 +15,11 @@ fn table_answer(compiled: &Compiled, (source, destination, service): Probe) -> A
     let key = ServiceKey::from_value(service).expect("probes stay inside the service space");
     let decision = table.decide(source, destination, key);
     Answer {
-        allowed: decision.verdict == Verdict::Allow,
+        verdict: decision.verdict,
         gate: decision.gate.name(),
         rule: compiled.rule_name(decision.rule).to_owned(),
         potential: decision.potential.map(|rule| compiled.rule_name(rule).to_owned()),
+        on_revoke: decision.on_revoke,
     }
 }
 
@@ -124,12 +124,8 @@ fn explain_and_matrix_agree_with_oracle() {
             let told = explain(&policy, compiled.named(), &source.to_string(), &destination.to_string(), key)
                 .unwrap();
             let oracle = oracle::decide(&policy, source, destination, service);
-            let told = Answer {
-                allowed: told.verdict == "allow",
-                gate: told.gate,
-                rule: told.rule,
-                potential: told.potential,
-            };
+            let told = (told.verdict, told.gate, told.rule, told.potential);
+            let oracle = (oracle.verdict.name(), oracle.gate, oracle.rule, oracle.potential);
             assert_eq!(told, oracle, "seed {seed}: {source} {destination} {service:#x}");
         }
         let matrix = matrix(&policy, compiled.named(), ServiceKey::new(6, 443));
@@ -142,11 +138,7 @@ fn explain_and_matrix_agree_with_oracle() {
             let common = addresses(pair.source).into_iter().zip(addresses(pair.destination));
             let (source, destination) = common.into_iter().find_map(|(s, d)| Some((s?, d?))).unwrap();
             let oracle = oracle::decide(&policy, source, destination, 6 << 16 | 443);
-            assert_eq!(
-                (pair.verdict == "allow", pair.rule),
-                (oracle.allowed, Some(&*oracle.rule)),
-                "{pair:?}"
-            );
+            assert_eq!((pair.verdict, pair.rule), (oracle.verdict.name(), Some(&*oracle.rule)), "{pair:?}");
         }
     }
 }
