@@ -12,6 +12,7 @@ pub use code::Code;
 pub(crate) use snippet::{quote, snippet_at};
 
 use super::load::SourceFile;
+use super::valid::Origin;
 
 /// The most errors, and the most warnings, that one load keeps; the others are counted in
 /// [`Diagnostics::omitted`].
@@ -88,6 +89,41 @@ pub struct Diagnostic {
     pub related: Vec<Related>,
 }
 
+impl Diagnostic {
+    /// About what stands at `origin`; without the text there, which [`Diagnostics::with_snippets`] looks up.
+    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
+    pub(crate) fn about(
+        origin: &Origin,
+        severity: Severity,
+        code: Code,
+        message: impl Into<String>,
+        help: Option<String>,
+        related: Vec<Related>,
+    ) -> Self {
+        Self {
+            severity,
+            code,
+            file: origin.file.as_ref().to_owned(),
+            line: origin.line,
+            column: origin.column,
+            message: message.into(),
+            legal: Vec::new(),
+            help,
+            snippet: None,
+            related,
+        }
+    }
+}
+
+impl Related {
+    /// What stands at `origin`, without its text.
+    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
+    pub(crate) fn at(origin: &Origin, message: impl Into<String>) -> Self {
+        let file = origin.file.as_ref().to_owned();
+        Self { file, line: origin.line, column: origin.column, message: message.into(), snippet: None }
+    }
+}
+
 /// Everything that one load found, in order of file, line and column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnostics {
@@ -120,6 +156,40 @@ impl Diagnostics {
     #[must_use]
     pub fn omitted(&self) -> usize {
         self.omitted
+    }
+
+    /// From faults found after loading, in order of file, line and column; those beyond [`DIAGNOSTICS_MAX`] are only
+    /// counted, warnings before errors.
+    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
+    pub(crate) fn of(mut list: Vec<Diagnostic>) -> Self {
+        list.sort_by_key(|one| one.severity);
+        let omitted = list.len().saturating_sub(DIAGNOSTICS_MAX);
+        list.truncate(DIAGNOSTICS_MAX);
+        list.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        Self { list, omitted }
+    }
+
+    /// These, and after them `others`.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.list.extend(others.list);
+        self.omitted += others.omitted;
+        self
+    }
+
+    /// Looks up the text at every place that has none yet in the files that were loaded.
+    #[must_use]
+    pub fn with_snippets(mut self, files: &[SourceFile]) -> Self {
+        let mut texts = snippet::Places::new(files);
+        for one in &mut self.list {
+            if one.snippet.is_none() {
+                one.snippet = texts.word_at(&one.file, one.line, one.column);
+            }
+            for also in one.related.iter_mut().filter(|also| also.snippet.is_none()) {
+                also.snippet = texts.word_at(&also.file, also.line, also.column);
+            }
+        }
+        self
     }
 
     /// For people: each fault with its line of source, and a closing count. `color` adds ANSI colours.

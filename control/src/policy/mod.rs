@@ -11,9 +11,11 @@ mod validate;
 mod hash;
 mod shown;
 pub mod compile;
+pub mod analysis;
 pub mod explain;
 pub mod matrix;
 
+pub use analysis::{Admitted, Standing, admit};
 pub use compile::{CompileError, CompileOptions, Compiled, Limits, Named, RuleInfo, compile};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use explain::{ExplainError, Explanation, explain};

@@ -102,6 +102,14 @@ codes! {
     MatchesNothing = "matches-nothing",
     /// A rule that no flow between endpoints of this policy matches.
     NeverMatches = "never-matches",
+    /// Two rules of one tier and priority that match the same flow and say different things of it.
+    Conflict = "conflict",
+    /// A rule that decides no flow, because others before it match all that it matches.
+    Shadowed = "shadowed",
+    /// Something that was not examined, because the work for it has a limit.
+    NotExamined = "not-examined",
+    /// An assertion that does not hold, or could not be proved.
+    Assertion = "assertion",
 }
 
 impl fmt::Display for Code {
