@@ -6,142 +6,16 @@
 //! peer lists. So an `any → any` rule is one entry, and `env=prod → env=prod` as many as there are sets of wide peer
 //! lists, not as many as there are classes. A decision probes each layer in use once and keeps the first rule of each
 //! gate.
+//!
+//! A tier with a rule that passes ends a *stage*: within one the first rule counts, whatever its tier; a gate whose
+//! hit passes, or that has none, asks the next stage. Most policies have one stage.
 
+use super::answer::{answer, combine};
+use super::class::{Class, EMPTY_ID, LAYERS, Layer, id};
+use super::hit::Hit;
 use super::map::Map;
 use super::service::ServiceKey;
-use crate::verdict::{Decision, Gate, OnRevoke, RuleId, Verdict};
-
-/// How many classes a peer list matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Level {
-    /// A few.
-    Narrow = 0,
-    /// Many.
-    Wide = 1,
-    /// All, unknown endpoints included.
-    Any = 2,
-}
-
-/// The number of levels.
-pub const LEVELS: usize = 3;
-
-impl Level {
-    /// Every level, in order.
-    pub const ALL: [Self; LEVELS] = [Self::Narrow, Self::Wide, Self::Any];
-}
-
-/// The levels of a rule's two peer lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Layer {
-    /// Of `from`.
-    pub from: Level,
-    /// Of `to`.
-    pub to: Level,
-}
-
-impl Layer {
-    const fn index(self) -> u8 {
-        self.from as u8 * 3 + self.to as u8
-    }
-}
-
-/// The id of the empty set of peer lists at a level: no entry has it, so its layers are not probed.
-pub const EMPTY_ID: u32 = 0;
-/// The id that all classes have at [`Level::Any`].
-pub const ANY_ID: u32 = 1;
-
-/// What a class is to the decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Class {
-    /// As a source: ids of the sets of narrow and of wide peer lists it satisfies.
-    pub from: [u32; 2],
-    /// As a destination, likewise.
-    pub to: [u32; 2],
-    /// How its egress gate treats rules.
-    pub egress: GateMode,
-    /// How its ingress gate treats rules.
-    pub ingress: GateMode,
-}
-
-impl Class {
-    fn is_workload(&self) -> bool {
-        self.egress != GateMode::Unmanaged
-    }
-}
-
-fn id(ids: [u32; 2], level: Level) -> u32 {
-    match level {
-        Level::Narrow => ids[0],
-        Level::Wide => ids[1],
-        Level::Any => ANY_ID,
-    }
-}
-
-/// How a gate turns the first matching rule, or none, into an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum GateMode {
-    /// Passes without looking.
-    Off,
-    /// As `Full`, but a closed gate passes and its rule is kept as potential.
-    Observe,
-    /// The rule's action; without one it passes.
-    Selective,
-    /// The rule's action; without one it is closed.
-    Full,
-    /// Only infrastructure rules count; without one it is closed. Unlabelled workloads.
-    Quarantine,
-    /// No workload: the rule's action; without one it passes if the other end is a workload.
-    Unmanaged,
-}
-
-/// What a hit does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HitAction {
-    /// Opens the gate.
-    Allow,
-    /// Closes the gate.
-    Deny,
-}
-
-/// The first matching rule of a gate, or none, in 32 bits: rule id, whether its tier is infrastructure, action.
-/// Rule ids ascend in the order of evaluation, so the smaller of two hits is the one that counts. The action has two
-/// bits: one value is free for "go on with the next tier".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hit(u32);
-
-impl Hit {
-    /// No rule matched; larger than every other.
-    pub const NONE: Self = Self(u32::MAX);
-    /// The largest rule id that a hit can hold.
-    pub const MAX_RULE: RuleId = RuleId((1 << 29) - 2);
-
-    const INFRASTRUCTURE: u32 = 4;
-    const DENY: u32 = 1;
-
-    /// Of a rule up to [`Hit::MAX_RULE`]; `None` above.
-    #[must_use]
-    pub fn new(rule: RuleId, action: HitAction, infrastructure: bool) -> Option<Self> {
-        let action = if action == HitAction::Deny { Self::DENY } else { 0 };
-        let tier = if infrastructure { Self::INFRASTRUCTURE } else { 0 };
-        (rule <= Self::MAX_RULE).then_some(Self(rule.0 << 3 | tier | action))
-    }
-
-    /// The rule.
-    #[must_use]
-    pub const fn rule(self) -> RuleId {
-        RuleId(self.0 >> 3)
-    }
-
-    const fn closes(self) -> bool {
-        self.0 & Self::DENY != 0
-    }
-
-    const fn is_infrastructure(self) -> bool {
-        self.0 & Self::INFRASTRUCTURE != 0
-    }
-}
+use crate::verdict::{Decision, OnRevoke, RuleId};
 
 /// A piece of the service space in which the hits do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,22 +40,30 @@ pub struct Block {
     pub len: core::num::NonZeroU32,
 }
 
-/// What an entry is found by: a layer and an id of each side.
+/// What an entry is found by: stage, layer, and an id of each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DecisionKey(u64);
 
+const ID_BITS: u32 = 26;
+const LAYER_BITS: u32 = 4;
+
 impl DecisionKey {
-    /// Ids stay below this (30 bits).
-    pub const ID_LIMIT: u32 = 1 << 30;
+    /// Ids stay below this (26 bits).
+    pub const ID_LIMIT: u32 = 1 << ID_BITS;
 
     /// From ids below [`DecisionKey::ID_LIMIT`].
     #[must_use]
-    pub const fn new(layer: Layer, from: u32, to: u32) -> Self {
-        Self((layer.index() as u64) << 60 | (from as u64) << 30 | to as u64)
+    pub const fn new(stage: u8, layer: Layer, from: u32, to: u32) -> Self {
+        let place = (stage as u64) << LAYER_BITS | layer.index() as u64;
+        Self(place << (2 * ID_BITS) | (from as u64) << ID_BITS | to as u64)
+    }
+
+    const fn stage(self) -> u8 {
+        (self.0 >> (2 * ID_BITS + LAYER_BITS)) as u8
     }
 
     const fn layer_bit(self) -> u16 {
-        1 << (self.0 >> 60)
+        1 << (self.0 >> (2 * ID_BITS) & ((1 << LAYER_BITS) - 1))
     }
 }
 
@@ -191,8 +73,10 @@ pub(super) struct Decisions {
     classes: Box<[Class]>,
     entries: Map<u64, Block>,
     intervals: Box<[Interval]>,
-    /// Layers that have entries, one bit each.
-    layers: u16,
+    /// Of each stage: the layers that have entries, one bit each.
+    stages: Box<[u16]>,
+    /// What the rules of hits that say so do on revocation; sorted by rule.
+    revoke: Box<[(RuleId, OnRevoke)]>,
 }
 
 impl Decisions {
@@ -201,48 +85,73 @@ impl Decisions {
         classes: Vec<Class>,
         entries: &[(DecisionKey, Block)],
         intervals: Vec<Interval>,
+        revoke: Vec<(RuleId, OnRevoke)>,
     ) -> Result<Self, DecisionKey> {
-        let layers = entries.iter().fold(0, |layers, (key, _)| layers | key.layer_bit());
+        let mut stages = vec![0; entries.iter().map(|(key, _)| key.stage() as usize + 1).max().unwrap_or(0)];
+        entries.iter().for_each(|(key, _)| stages[key.stage() as usize] |= key.layer_bit());
         let entries: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
-        let entries = Map::new(&entries).map_err(DecisionKey)?;
-        Ok(Self { classes: classes.into(), entries, intervals: intervals.into(), layers })
+        Ok(Self {
+            classes: classes.into(),
+            entries: Map::new(&entries).map_err(DecisionKey)?,
+            intervals: intervals.into(),
+            stages: stages.into(),
+            revoke: revoke.into(),
+        })
     }
 
     pub(super) fn decide(&self, source: u32, destination: u32, service: ServiceKey) -> Decision {
         let (Some(from), Some(to)) =
             (self.classes.get(source as usize), self.classes.get(destination as usize))
         else {
-            return deny(Gate::Egress, RuleId::UNMANAGED_DENY, None);
+            return Decision::UNKNOWN;
         };
         let (egress, ingress) = self.hits(from, to, service);
-        combine(
+        let (decision, says_revoke) = combine(
             answer(from.egress, egress, to.is_workload()),
             answer(to.ingress, ingress, from.is_workload()),
-        )
+        );
+        if says_revoke { self.with_revoke(decision) } else { decision }
     }
 
-    /// The first rule of each gate: at most nine probes, one binary search in each entry found.
+    #[cold]
+    fn with_revoke(&self, decision: Decision) -> Decision {
+        let said = self.revoke.binary_search_by_key(&decision.rule, |(rule, _)| *rule).ok();
+        let on_revoke = said.and_then(|at| self.revoke.get(at)).map_or(OnRevoke::Cut, |(_, said)| *said);
+        Decision { on_revoke, ..decision }
+    }
+
+    /// The first rule of each gate that does not pass: per stage at most nine probes, one binary search in each entry
+    /// found.
     fn hits(&self, from: &Class, to: &Class, service: ServiceKey) -> (Hit, Hit) {
         let (mut egress, mut ingress) = (Hit::NONE, Hit::NONE);
-        for block in self.blocks(from, to) {
-            if let Some(found) = self.interval(block, service.value()) {
-                egress = egress.min(found.egress);
-                ingress = ingress.min(found.ingress);
+        for (stage, layers) in (0..).zip(&self.stages) {
+            let (mut out, mut into) = (Hit::NONE, Hit::NONE);
+            for block in self.blocks(stage, *layers, from, to) {
+                if let Some(found) = self.interval(block, service.value()) {
+                    out = out.min(found.egress);
+                    into = into.min(found.ingress);
+                }
+            }
+            egress = if egress.is_final() { egress } else { out };
+            ingress = if ingress.is_final() { ingress } else { into };
+            if egress.is_final() && ingress.is_final() {
+                break;
             }
         }
-        (egress, ingress)
+        let passed = |hit: Hit| if hit.is_final() { hit } else { Hit::NONE };
+        (passed(egress), passed(ingress))
     }
 
-    /// The entries of a pair of classes, one for each layer at most.
+    /// The entries of a pair of classes in one stage, one for each layer at most.
     #[inline]
-    fn blocks(&self, from: &Class, to: &Class) -> impl Iterator<Item = Block> {
+    fn blocks(&self, stage: u8, layers: u16, from: &Class, to: &Class) -> impl Iterator<Item = Block> {
         LAYERS.into_iter().filter_map(move |layer| {
             let (source, destination) = (id(from.from, layer.from), id(to.to, layer.to));
-            let unused = self.layers & 1 << layer.index() == 0;
+            let unused = layers & 1 << layer.index() == 0;
             if unused || source == EMPTY_ID || destination == EMPTY_ID {
                 return None;
             }
-            self.entries.get(DecisionKey::new(layer, source, destination).0)
+            self.entries.get(DecisionKey::new(stage, layer, source, destination).0)
         })
     }
 
@@ -254,7 +163,8 @@ impl Decisions {
         else {
             return;
         };
-        for block in self.blocks(from, to) {
+        let stages = (0..).zip(&self.stages);
+        for block in stages.flat_map(|(stage, layers)| self.blocks(stage, *layers, from, to)) {
             let start = block.start as usize;
             let intervals = self.intervals.get(start..start + block.len.get() as usize).unwrap_or_default();
             into.extend(intervals.iter().flat_map(|one| [one.first, one.last + 1]));
@@ -273,58 +183,6 @@ impl Decisions {
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.classes) + self.entries.bytes() + size_of_val(&*self.intervals)
     }
-}
-
-const LAYERS: [Layer; LEVELS * LEVELS] = {
-    let mut layers = [Layer { from: Level::Narrow, to: Level::Narrow }; LEVELS * LEVELS];
-    let mut at = 0;
-    while at < layers.len() {
-        layers[at] = Layer { from: Level::ALL[at / LEVELS], to: Level::ALL[at % LEVELS] };
-        at += 1;
-    }
-    layers
-};
-
-/// What one gate says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Answer {
-    passes: bool,
-    rule: RuleId,
-    potential: Option<RuleId>,
-}
-
-/// Applies the mode of a gate to its hit.
-fn answer(mode: GateMode, hit: Hit, other_is_workload: bool) -> Answer {
-    let hit = if mode == GateMode::Quarantine && !hit.is_infrastructure() { Hit::NONE } else { hit };
-    let (passes, rule) = match mode {
-        GateMode::Off => (true, RuleId::OFF_PASS),
-        _ if hit != Hit::NONE => (!hit.closes(), hit.rule()),
-        GateMode::Observe | GateMode::Full => (false, RuleId::DEFAULT_DENY),
-        GateMode::Selective => (true, RuleId::SELECTIVE_PASS),
-        GateMode::Quarantine => (false, RuleId::QUARANTINE),
-        GateMode::Unmanaged if other_is_workload => (true, RuleId::UNMANAGED_PASS),
-        GateMode::Unmanaged => (false, RuleId::UNMANAGED_DENY),
-    };
-    let observed = mode == GateMode::Observe && !passes;
-    Answer { passes: passes || observed, rule, potential: observed.then_some(rule) }
-}
-
-const fn deny(gate: Gate, rule: RuleId, potential: Option<RuleId>) -> Decision {
-    Decision { verdict: Verdict::Deny, gate, rule, potential, on_revoke: OnRevoke::Cut }
-}
-
-/// Both gates must pass; see [`Decision::gate`] for which one is named.
-fn combine(egress: Answer, ingress: Answer) -> Decision {
-    let potential = egress.potential.or(ingress.potential);
-    if !egress.passes {
-        return deny(Gate::Egress, egress.rule, potential);
-    }
-    if !ingress.passes {
-        return deny(Gate::Ingress, ingress.rule, potential);
-    }
-    let egress_named = ingress.rule < RuleId::FIRST && egress.rule >= RuleId::FIRST;
-    let (gate, rule) = if egress_named { (Gate::Egress, egress.rule) } else { (Gate::Ingress, ingress.rule) };
-    Decision { verdict: Verdict::Allow, gate, rule, potential, on_revoke: OnRevoke::Cut }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 use super::*;
 use crate::address::Address;
+use crate::policy::answer::Answer;
 use crate::policy::testing::{Sample, Who};
+use crate::policy::{ANY_ID, GateMode, HitAction, Level};
 use crate::policy::{Behind, PolicyTable, TableError};
-use crate::verdict::WireId;
+use crate::verdict::{Gate, Verdict, WireId};
 
 fn decide(table: &PolicyTable, source: &str, destination: &str, service: u32) -> Decision {
     let resolve = |text: &str| table.resolve(Address::from(text.parse::<std::net::IpAddr>().unwrap()));
@@ -72,20 +74,36 @@ fn mode_turns_a_hit_into_an_answer() {
         (GateMode::Unmanaged, none, true, true, RuleId::UNMANAGED_PASS, false),
         (GateMode::Unmanaged, none, false, false, RuleId::UNMANAGED_DENY, false),
     ] {
-        let expected = Answer { passes, rule: expected, potential: potential.then_some(expected) };
+        let verdict = if passes { Verdict::Allow } else { Verdict::Deny };
+        let potential = potential.then_some(expected);
+        let expected = Answer { verdict, rule: expected, potential, says_revoke: false };
         assert_eq!(answer(mode, hit, peer), expected, "{mode:?} {hit:?} {peer}");
     }
 }
 
 #[test]
 fn two_gates_make_a_decision() {
-    let pass = |rule| Answer { passes: true, rule, potential: None };
-    let closed = |rule| Answer { passes: false, rule, potential: None };
-    let observed = |rule| Answer { passes: true, rule, potential: Some(rule) };
+    let say = |verdict, rule, potential| Answer { verdict, rule, potential, says_revoke: false };
+    let pass = |rule| say(Verdict::Allow, rule, None);
+    let closed = |rule| say(Verdict::Deny, rule, None);
+    let rejected = |rule| say(Verdict::Reject, rule, None);
+    let observed = |rule| say(Verdict::Allow, rule, Some(rule));
     let default = RuleId::SELECTIVE_PASS;
     for (name, egress, ingress, expected) in [
         ("egress first", closed(rule(0)), closed(rule(1)), (Verdict::Deny, Gate::Egress, rule(0), None)),
         ("ingress closed", pass(rule(0)), closed(rule(1)), (Verdict::Deny, Gate::Ingress, rule(1), None)),
+        (
+            "ingress rejects",
+            pass(rule(0)),
+            rejected(rule(1)),
+            (Verdict::Reject, Gate::Ingress, rule(1), None),
+        ),
+        (
+            "the gate that is named says how it closes",
+            closed(rule(0)),
+            rejected(rule(1)),
+            (Verdict::Deny, Gate::Egress, rule(0), None),
+        ),
         ("ingress named", pass(rule(0)), pass(rule(1)), (Verdict::Allow, Gate::Ingress, rule(1), None)),
         ("rule before default", pass(rule(0)), pass(default), (Verdict::Allow, Gate::Egress, rule(0), None)),
         (
@@ -107,7 +125,7 @@ fn two_gates_make_a_decision() {
             (Verdict::Deny, Gate::Egress, rule(0), Some(rule(1))),
         ),
     ] {
-        let decision = combine(egress, ingress);
+        let decision = combine(egress, ingress).0;
         let got = (decision.verdict, decision.gate, decision.rule, decision.potential);
         assert_eq!(got, expected, "{name}");
     }
@@ -180,5 +198,60 @@ fn between_two_cuts_nothing_changes() {
         let changes: Vec<u32> = (1..1000).filter(|key| at(*key) != at(key - 1)).collect();
         assert_eq!(cuts[0], 0);
         assert!(!changes.is_empty() && changes.iter().all(|key| cuts.contains(key)), "{changes:?} {cuts:?}");
+    }
+}
+
+#[test]
+fn a_gate_that_passes_asks_the_next_stage() {
+    let hits: Vec<Hit> = [HitAction::Pass, HitAction::Allow, HitAction::Pass, HitAction::Reject]
+        .into_iter()
+        .zip(0..)
+        .map(|(action, n)| Hit::new(rule(n), action, false).unwrap())
+        .collect();
+    // Stage 0 passes both gates, stage 1 opens egress and passes ingress, stage 2 rejects both.
+    let mut parts = Sample::new().workload(&["10.0.0.1"]).workload(&["10.0.0.2"]).parts();
+    parts.rules += 4;
+    for (stage, (egress, ingress)) in (0..).zip([(hits[0], hits[0]), (hits[1], hits[2]), (hits[3], hits[3])])
+    {
+        let start = u32::try_from(parts.intervals.len()).unwrap();
+        parts.intervals.push(Interval { first: 0, last: HTTPS + u32::from(stage), egress, ingress });
+        let any = Layer { from: Level::Any, to: Level::Any };
+        let block = Block { start, len: core::num::NonZeroU32::MIN };
+        parts.entries.push((DecisionKey::new(stage, any, ANY_ID, ANY_ID), block));
+    }
+    let table = PolicyTable::new(parts).unwrap();
+    for (name, service, expected) in [
+        ("egress stops at stage 1, ingress goes on to 2", HTTPS, (Verdict::Reject, Gate::Ingress, rule(3))),
+        ("no hit in stage 0 goes on too", HTTPS + 1, (Verdict::Reject, Gate::Ingress, rule(3))),
+        ("no hit in stages 0 and 1", HTTPS + 2, (Verdict::Reject, Gate::Egress, rule(3))),
+        ("no hit at all", HTTPS + 3, (Verdict::Deny, Gate::Egress, RuleId::DEFAULT_DENY)),
+    ] {
+        let decision = decide(&table, "10.0.0.1", "10.0.0.2", service);
+        assert_eq!((decision.verdict, decision.gate, decision.rule), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_rule_that_allows_says_what_revocation_does() {
+    use crate::verdict::OnRevoke;
+    let mut parts = Sample::new()
+        .workload(&["10.0.0.1"])
+        .workload(&["10.0.0.2"])
+        .allow(Who::Workload(0), Who::Any, (1, 9))
+        .rule(Who::Any, Who::Any, (10, 19), HitAction::Deny)
+        .allow(Who::Any, Who::Any, ALL)
+        .parts();
+    parts.revoke = vec![(rule(0), OnRevoke::Drain(30)), (rule(1), OnRevoke::Keep)];
+    for interval in &mut parts.intervals {
+        let marked = |hit: Hit| if hit.rule() < rule(2) { hit.with_revoke() } else { hit };
+        (interval.egress, interval.ingress) = (marked(interval.egress), marked(interval.ingress));
+    }
+    let table = PolicyTable::new(parts).unwrap();
+    for (name, service, expected) in [
+        ("drained", 5, OnRevoke::Drain(30)),
+        ("a deny has nothing to revoke", 15, OnRevoke::Cut),
+        ("not told", 25, OnRevoke::Cut),
+    ] {
+        assert_eq!(decide(&table, "10.0.0.1", "10.0.0.2", service).on_revoke, expected, "{name}");
     }
 }

@@ -4,8 +4,11 @@
 //! [`Decision`](crate::verdict::Decision). The cost is a bounded number of loads whatever the number of rules and
 //! workloads. The table holds no names: the compiler in `control` keeps them beside it.
 
+mod answer;
 mod binding;
+mod class;
 mod decide;
+mod hit;
 mod hits;
 mod map;
 mod publish;
@@ -16,10 +19,10 @@ mod table;
 pub(crate) mod testing;
 
 pub use binding::{Behind, Binding, Owner};
-pub use decide::{
-    ANY_ID, Block, Class, DecisionKey, EMPTY_ID, GateMode, Hit, HitAction, Interval, LEVELS, Layer, Level,
-};
+pub use class::{ANY_ID, Class, EMPTY_ID, GateMode, LEVELS, Layer, Level};
+pub use decide::{Block, DecisionKey, Interval};
+pub use hit::{Hit, HitAction};
 pub use hits::RuleHits;
-pub use publish::{PolicyReader, Publisher, Snapshot};
+pub use publish::{DRAFTS_MAX, Draft, PolicyReader, Publisher, Snapshot};
 pub use service::ServiceKey;
 pub use table::{Endpoint, PolicyTable, TableError, TableParts};

@@ -13,14 +13,30 @@ use super::hits::RuleHits;
 use super::table::PolicyTable;
 use crate::verdict::Epoch;
 
-/// One published table.
+/// The most drafts beside one enforced table: each costs every new flow a decision more.
+pub const DRAFTS_MAX: usize = 8;
+
+/// One published table, and the drafts evaluated beside it.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Its number.
     pub epoch: Epoch,
     /// The table.
-    pub table: PolicyTable,
+    pub table: Arc<PolicyTable>,
     /// How often each of its rules decided.
+    pub hits: RuleHits,
+    /// At most [`DRAFTS_MAX`], by ascending id.
+    pub drafts: Box<[Draft]>,
+}
+
+/// A table whose decisions are recorded and never acted on.
+#[derive(Debug)]
+pub struct Draft {
+    /// Its number, the same in every snapshot it is part of.
+    pub id: u16,
+    /// Its table.
+    pub table: Arc<PolicyTable>,
+    /// How often each of its rules would have decided, since this snapshot was published.
     pub hits: RuleHits,
 }
 
@@ -66,11 +82,25 @@ impl Publisher {
 
     /// Puts `table` in force under the next epoch: workers read it with their next batch. 2^32 - 2 epochs can be
     /// published in the life of a process, one a second for 136 years.
-    pub fn publish(&self, table: PolicyTable) -> Arc<Snapshot> {
+    pub fn publish(&self, table: impl Into<Arc<PolicyTable>>) -> Arc<Snapshot> {
+        self.publish_with(table, Vec::new())
+    }
+
+    /// As [`Publisher::publish`], with drafts, each with its id: the [`DRAFTS_MAX`] of the lowest ids. To change the
+    /// drafts only, publish the table in force again: tables are shared, only counters are made.
+    pub fn publish_with(
+        &self,
+        table: impl Into<Arc<PolicyTable>>,
+        mut drafts: Vec<(u16, Arc<PolicyTable>)>,
+    ) -> Arc<Snapshot> {
+        let table = table.into();
         let mut kept = self.kept();
         let epoch = Epoch(kept.last().map_or(self.last, |last| last.epoch).0 + 1);
-        let hits = RuleHits::new(self.slots.len(), table.rules());
-        let snapshot = Arc::new(Snapshot { epoch, table, hits });
+        let hits = |table: &PolicyTable| RuleHits::new(self.slots.len(), table.rules());
+        drafts.sort_by_key(|(id, _)| *id);
+        drafts.truncate(DRAFTS_MAX);
+        let drafts = drafts.into_iter().map(|(id, table)| Draft { id, hits: hits(&table), table }).collect();
+        let snapshot = Arc::new(Snapshot { epoch, hits: hits(&table), table, drafts });
         kept.push(Arc::clone(&snapshot));
         self.current.store(Some(Arc::clone(&snapshot)));
         snapshot

@@ -123,3 +123,22 @@ fn readers_and_publisher_race() {
     assert_eq!(retired_total, PUBLISHES, "all but the current one were retired");
     assert_eq!(publisher.executed(), Epoch(PUBLISHES + 1));
 }
+
+#[test]
+fn drafts_change_without_a_new_table() {
+    let publisher = Publisher::new(1);
+    let mut reader = publisher.reader(0);
+    let table = Arc::new(Sample::new().workload(&["10.0.0.1"]).build());
+    publisher.publish(Arc::clone(&table));
+    assert!(reader.read().unwrap().drafts.is_empty());
+    let drafts = (0..12).rev().map(|id| (id, Arc::clone(&table))).collect();
+    publisher.publish_with(Arc::clone(&table), drafts);
+    let snapshot = reader.read().unwrap();
+    let ids: Vec<u16> = snapshot.drafts.iter().map(|draft| draft.id).collect();
+    assert_eq!(ids, (0..8).collect::<Vec<u16>>(), "at most eight, in order");
+    assert!(snapshot.drafts.iter().all(|draft| Arc::ptr_eq(&draft.table, &snapshot.table)), "shared");
+    snapshot.hits.count(0, RuleId::DEFAULT_DENY);
+    snapshot.drafts[3].hits.count(0, RuleId::OFF_PASS);
+    assert_eq!((snapshot.hits.total(), snapshot.drafts[3].hits.total()), (1, 1), "each counts for itself");
+    assert_eq!(snapshot.drafts[2].hits.total(), 0);
+}

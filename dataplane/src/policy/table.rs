@@ -3,12 +3,13 @@
 use core::fmt;
 
 use super::binding::{Behind, Binding, Bindings, Owner};
-use super::decide::{Block, Class, DecisionKey, Decisions, Interval};
+use super::class::Class;
+use super::decide::{Block, DecisionKey, Decisions, Interval};
 use super::map::Map;
 use super::ranges::{IndexedRanges, Ranges};
 use super::service::ServiceKey;
 use crate::address::{Address, Mac};
-use crate::verdict::{Decision, RuleId};
+use crate::verdict::{Decision, OnRevoke, RuleId};
 
 /// What an address is to policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,8 @@ pub struct TableParts {
     pub bindings: Vec<(Behind, Vec<Mac>)>,
     /// EtherTypes beside IP and ARP that pass; sorted.
     pub ether_types: Vec<u16>,
+    /// What the rules of hits made with [`Hit::with_revoke`](super::Hit::with_revoke) say; sorted by rule.
+    pub revoke: Vec<(RuleId, OnRevoke)>,
     /// How many rule ids there are, named defaults included: every id is below.
     pub rules: u32,
 }
@@ -137,7 +140,7 @@ impl PolicyTable {
             v6: Map::new(&v6).map_err(|key| TableError::AddressTwice(twice(key)))?,
             v4_ranges: IndexedRanges::new(&parts.v4_ranges).ok_or(TableError::Ranges("IPv4"))?,
             v6_ranges: Ranges::new(&parts.v6_ranges).ok_or(TableError::Ranges("IPv6"))?,
-            decisions: Decisions::new(parts.classes, &parts.entries, parts.intervals)
+            decisions: Decisions::new(parts.classes, &parts.entries, parts.intervals, parts.revoke)
                 .map_err(TableError::EntryTwice)?,
             bindings: Bindings::new(parts.bindings).ok_or(TableError::TooManyMacs)?,
             ether_types: parts.ether_types.into(),
@@ -236,6 +239,7 @@ fn check(parts: &TableParts) -> Result<(), TableError> {
         "intervals",
         parts.intervals.iter().all(|i| i.first <= i.last && rule(i.egress) && rule(i.ingress)),
     )?;
+    known("revocations", parts.revoke.is_sorted_by(|a, b| a.0 < b.0))?;
     known("ether types", parts.ether_types.is_sorted())?;
     known("entries", parts.entries.iter().all(|(_, block)| inside(&parts.intervals, *block)))
 }

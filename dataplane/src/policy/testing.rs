@@ -107,7 +107,7 @@ impl Sample {
             let len = u32::try_from(self.parts.intervals.len() - start).unwrap();
             let block = Block { start: u32::try_from(start).unwrap(), len: NonZeroU32::new(len).unwrap() };
             let layer = Layer { from: from_level, to: to_level };
-            self.parts.entries.push((DecisionKey::new(layer, from_id, to_id), block));
+            self.parts.entries.push((DecisionKey::new(0, layer, from_id, to_id), block));
         }
         self.parts
     }

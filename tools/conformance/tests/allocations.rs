@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use control::policy::{CompileOptions, Limits, SourceFile, compile, load_texts};
+use control::policy::{CompileOptions, SourceFile, compile, load_texts};
 use dataplane::frame::{BATCH_MAX, Batch};
 use dataplane::pipeline::{Arrival, Outbox, Stage};
 use dataplane::policy::PolicyTable;
@@ -57,7 +57,7 @@ rules:
     let file = SourceFile { name: "test.yaml".to_owned(), text };
     let loaded = load_texts(&[file]).expect("a valid policy");
     let wires = ["w".to_owned()];
-    let options = CompileOptions { wires: &wires, limits: Limits::default() };
+    let options = CompileOptions { wires: &wires, ..CompileOptions::default() };
     compile(&loaded.policy, &options).expect("it compiles").table
 }
 

@@ -9,24 +9,32 @@ use super::error::{CompileError, Part};
 use super::level::Levels;
 use super::vocabulary::{PeersId, number};
 
-/// The distinct pairs of peer lists, each with its rules in order.
+/// The distinct pairs of peer lists in each stage, with their rules in order.
 pub(super) struct Pairs {
-    list: Vec<(PeersId, PeersId)>,
+    list: Vec<Pair>,
     rules: Vec<Vec<u32>>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Pair {
+    stage: u8,
+    from: PeersId,
+    to: PeersId,
+}
+
 impl Pairs {
-    /// From the pair of each rule.
-    pub(super) fn new(of_rules: &[(PeersId, PeersId)]) -> Self {
+    /// From each rule's index, stage, and peer lists.
+    pub(super) fn new(of_rules: impl Iterator<Item = (u32, u8, (PeersId, PeersId))>) -> Self {
         let mut index = HashMap::new();
         let mut pairs = Self { list: Vec::new(), rules: Vec::new() };
-        for (rule, &pair) in of_rules.iter().enumerate() {
+        for (rule, stage, (from, to)) in of_rules {
+            let pair = Pair { stage, from, to };
             let at = *index.entry(pair).or_insert_with(|| {
                 pairs.list.push(pair);
                 pairs.rules.push(Vec::new());
                 pairs.list.len() - 1
             });
-            pairs.rules[at].push(number(rule));
+            pairs.rules[at].push(rule);
         }
         pairs
     }
@@ -34,7 +42,7 @@ impl Pairs {
     /// How many entries the pairs need if each peer list were in so many ids: an upper bound, since pairs that meet
     /// in one entry share it.
     pub(super) fn entries(&self, from: &[u32], to: &[u32]) -> u64 {
-        let product = |&(f, t): &(PeersId, PeersId)| u64::from(from[f as usize]) * u64::from(to[t as usize]);
+        let product = |pair: &Pair| u64::from(from[pair.from as usize]) * u64::from(to[pair.to as usize]);
         self.list.iter().map(product).fold(0, u64::saturating_add)
     }
 }
@@ -93,8 +101,8 @@ pub(super) fn enter(
 
 /// Each pair under each of its keys.
 fn place(pairs: &Pairs, levels: &Levels, limits: Limits) -> Result<Vec<(DecisionKey, u32)>, CompileError> {
-    let product = |&(from, to): &(PeersId, PeersId)| {
-        levels.from.ids[from as usize].len() as u64 * levels.to.ids[to as usize].len() as u64
+    let product = |pair: &Pair| {
+        levels.from.ids[pair.from as usize].len() as u64 * levels.to.ids[pair.to as usize].len() as u64
     };
     let count = pairs.list.iter().map(product).fold(0, u64::saturating_add);
     let bytes = count.saturating_mul(ENTRY_BYTES);
@@ -102,13 +110,12 @@ fn place(pairs: &Pairs, levels: &Levels, limits: Limits) -> Result<Vec<(Decision
         return Err(CompileError::TooLarge { part: Part::Entries, bytes, limit: limits.bytes });
     }
     let mut placed = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-    for (pair, &(from, to)) in pairs.list.iter().enumerate() {
+    for (pair, &Pair { stage, from, to }) in pairs.list.iter().enumerate() {
         let (from, to) = (from as usize, to as usize);
         let layer = Layer { from: levels.from.level[from], to: levels.to.level[to] };
         for &source in &levels.from.ids[from] {
-            let keys =
-                levels.to.ids[to].iter().map(|&id| (DecisionKey::new(layer, source, id), number(pair)));
-            placed.extend(keys);
+            let key = |&id: &u32| (DecisionKey::new(stage, layer, source, id), number(pair));
+            placed.extend(levels.to.ids[to].iter().map(key));
         }
     }
     Ok(placed)

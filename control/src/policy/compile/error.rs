@@ -42,6 +42,8 @@ pub enum CompileError {
         /// How many there are.
         rules: usize,
     },
+    /// More tiers with rules that pass than a table can number.
+    TooManyStages,
     /// The parts contradict each other: a fault of the compiler, or a policy that was not validated.
     Table(TableError),
 }
@@ -61,6 +63,9 @@ impl fmt::Display for CompileError {
                 let most = dataplane::policy::Hit::MAX_RULE.0;
                 write!(f, "the policy has {rules} rules; a table can number {most}")
             }
+            Self::TooManyStages => f.write_str(
+                "more than 255 tiers have a rule that passes: merge tiers, or write what they pass as what it means",
+            ),
             Self::Table(error) => write!(f, "the compiled table is not consistent: {error}"),
         }
     }
@@ -70,7 +75,7 @@ impl std::error::Error for CompileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Table(error) => Some(error),
-            Self::TooLarge { .. } | Self::TooManyRules { .. } => None,
+            Self::TooLarge { .. } | Self::TooManyRules { .. } | Self::TooManyStages => None,
         }
     }
 }

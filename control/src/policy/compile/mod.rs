@@ -23,17 +23,17 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-use dataplane::policy::{Behind, PolicyTable, TableParts};
-use dataplane::verdict::{RuleId, WireId};
+use dataplane::policy::{Behind, Hit, HitAction, PolicyTable, TableParts};
+use dataplane::verdict::{OnRevoke, RuleId, WireId};
 
-use super::valid::{Action, INFRASTRUCTURE, Origin, Rule, ValidPolicy};
+use super::valid::{Action, INFRASTRUCTURE, Origin, Rule, Tier, ValidPolicy};
 use class::Classes;
 pub use error::{CompileError, Part};
 use member::Members;
 pub use named::Named;
 use profile::Profiles;
 use space::Space;
-use vocabulary::Vocabulary;
+use vocabulary::{Vocabulary, number};
 
 /// What the compiler must know beside the policy.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,9 @@ pub struct CompileOptions<'a> {
     pub wires: &'a [String],
     /// What a compile may use.
     pub limits: Limits,
+    /// Compile the rules marked `staged` too: the table then decides as if they were enforced. Rules have the same
+    /// ids either way.
+    pub staged: bool,
 }
 
 /// What a compile may use before it gives up.
@@ -118,13 +121,16 @@ pub struct Stats {
 /// # Errors
 /// The table would need more than [`Limits::bytes`], or more numbers than 32 bits can count.
 pub fn compile(policy: &ValidPolicy, options: &CompileOptions<'_>) -> Result<Compiled, CompileError> {
-    let rules: Vec<(&str, &Rule)> =
-        policy.tiers.iter().flat_map(|tier| tier.rules.iter().map(|rule| (&*tier.name, rule))).collect();
+    let rules: Vec<(&Tier, &Rule)> =
+        policy.tiers.iter().flat_map(|tier| tier.rules.iter().map(move |rule| (tier, rule))).collect();
     let hits = hits(&rules)?;
+    let is_compiled = |rule: &Rule| options.staged || !rule.staged;
+    let stages = stages(policy, is_compiled)?;
 
     let mut vocabulary = Vocabulary::default();
     let pairs: Vec<_> =
         rules.iter().map(|(_, rule)| (vocabulary.peers(&rule.from), vocabulary.peers(&rule.to))).collect();
+    let compiled = (0..).zip(&rules).filter(|(_, (_, rule))| is_compiled(rule)).map(|(at, _)| at);
     let enforced: Vec<_> = policy.enforcement.iter().map(|e| vocabulary.peers(&e.select)).collect();
 
     let space = Space::new(&policy.networks, &vocabulary);
@@ -135,7 +141,7 @@ pub fn compile(policy: &ValidPolicy, options: &CompileOptions<'_>) -> Result<Com
     let to = members.by_profile(pairs.iter().map(|pair| pair.1), profiles.len());
     let classes = Classes::new(&from, &to, &modes);
 
-    let grouped = entry::Pairs::new(&pairs);
+    let grouped = entry::Pairs::new(compiled.map(|at: u32| (at, stages[at as usize], pairs[at as usize])));
     let levels = level::choose(&classes, &grouped, vocabulary.peer_lists());
     let services: Vec<_> = rules.iter().map(|(_, rule)| &*rule.services).collect();
     let blocks = block::Builder::new(&services, &hits, options.limits);
@@ -150,6 +156,7 @@ pub fn compile(policy: &ValidPolicy, options: &CompileOptions<'_>) -> Result<Com
         intervals: entered.intervals,
         bindings: bindings(policy, options.wires),
         ether_types: policy.ether_types.clone(),
+        revoke: revocations(&rules),
         rules: RuleId::FIRST.0 + u32::try_from(rules.len()).unwrap_or(u32::MAX),
     };
     let mut stats = Stats {
@@ -167,21 +174,45 @@ pub fn compile(policy: &ValidPolicy, options: &CompileOptions<'_>) -> Result<Com
     Ok(Compiled { table, rules: infos(policy), stats })
 }
 
+/// The id of the rule at `index` in order of evaluation.
+fn rule_id(index: usize) -> RuleId {
+    RuleId(number(index).saturating_add(RuleId::FIRST.0))
+}
+
 /// Each rule's hit at the gates it speaks at, in order of evaluation.
-fn hits(rules: &[(&str, &Rule)]) -> Result<Vec<block::GateHits>, CompileError> {
-    use dataplane::policy::{Hit, HitAction};
-    let hit = |(tier, rule): &(&str, &Rule), at: usize| {
+fn hits(rules: &[(&Tier, &Rule)]) -> Result<Vec<block::GateHits>, CompileError> {
+    let hit = |(at, (tier, rule)): (usize, &(&Tier, &Rule))| {
         let action = match rule.action {
             Action::Allow => HitAction::Allow,
-            Action::Deny | Action::Reject | Action::Pass => HitAction::Deny,
+            Action::Deny => HitAction::Deny,
+            Action::Reject => HitAction::Reject,
+            Action::Pass => HitAction::Pass,
         };
-        let id = u32::try_from(at).ok()?.checked_add(RuleId::FIRST.0)?;
-        let hit = Hit::new(RuleId(id), action, *tier == INFRASTRUCTURE)?;
+        let hit = Hit::new(rule_id(at), action, tier.name == INFRASTRUCTURE)?;
+        let hit = if rule.on_revoke == OnRevoke::Cut { hit } else { hit.with_revoke() };
         let speaks = |gate: bool| if gate { hit } else { Hit::NONE };
         Some(block::GateHits { egress: speaks(rule.gates.egress), ingress: speaks(rule.gates.ingress) })
     };
-    let hits: Option<Vec<_>> = rules.iter().enumerate().map(|(at, rule)| hit(rule, at)).collect();
+    let hits: Option<Vec<_>> = rules.iter().enumerate().map(hit).collect();
     hits.ok_or(CompileError::TooManyRules { rules: rules.len() })
+}
+
+/// The stage of each rule: a tier with a rule that passes is the last of its stage.
+fn stages(policy: &ValidPolicy, is_compiled: impl Fn(&Rule) -> bool) -> Result<Vec<u8>, CompileError> {
+    let mut stages = Vec::new();
+    let mut stage = 0_usize;
+    for tier in &policy.tiers {
+        let of_tier = u8::try_from(stage).map_err(|_| CompileError::TooManyStages)?;
+        stages.extend(tier.rules.iter().map(|_| of_tier));
+        let passes = |rule: &Rule| rule.action == Action::Pass && is_compiled(rule);
+        stage += usize::from(tier.rules.iter().any(passes));
+    }
+    Ok(stages)
+}
+
+fn revocations(rules: &[(&Tier, &Rule)]) -> Vec<(RuleId, OnRevoke)> {
+    let said = rules.iter().enumerate().map(|(at, (_, rule))| (rule_id(at), rule.on_revoke));
+    said.filter(|(_, on_revoke)| *on_revoke != OnRevoke::Cut).collect()
 }
 
 fn infos(policy: &ValidPolicy) -> Vec<RuleInfo> {

@@ -7,7 +7,7 @@ mod identity;
 mod revocation;
 mod stateful;
 
-use control::policy::{CompileOptions, Compiled, Limits, SourceFile, compile, load_texts};
+use control::policy::{CompileOptions, Compiled, SourceFile, compile, load_texts};
 use dataplane::verdict::{DropReason, RuleId, Side};
 use testkit::Packet;
 use testkit::rig::{Fate, Rig, RigOptions};
@@ -28,7 +28,7 @@ pub(crate) fn compiled(rules: &str) -> Compiled {
     let file = SourceFile { name: "test.yaml".to_owned(), text: format!("{INVENTORY}{rules}") };
     let loaded = load_texts(&[file]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
     let wires = ["w".to_owned()];
-    compile(&loaded.policy, &CompileOptions { wires: &wires, limits: Limits::default() }).unwrap()
+    compile(&loaded.policy, &CompileOptions { wires: &wires, ..CompileOptions::default() }).unwrap()
 }
 
 /// Web may open anything to db; nothing else is allowed.
