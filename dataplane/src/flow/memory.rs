@@ -11,12 +11,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use super::entry::Set;
 
 /// The first page of the file: what a successor must know to read the rest.
 const PAGE: usize = 4096;
+/// A huge page, bytes: what one entry of the page table's second level maps on x86-64 and, with small pages of 4 KiB,
+/// on aarch64. Another size would only make [`Memory::collapse`] fail.
+const HUGE: usize = 2 << 20;
 /// Names the layout; changes with [`Set`].
 const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x01");
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -24,6 +27,8 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// The mapping. Unmapped when dropped; the file lives on while anybody holds its descriptor.
 #[derive(Debug)]
 pub(super) struct Memory {
+    start: NonNull<c_void>,
+    reserved: usize,
     base: NonNull<c_void>,
     sets: usize,
     file: File,
@@ -78,19 +83,48 @@ impl Memory {
 
     fn map(sets: usize, file: File) -> io::Result<Self> {
         let len = bytes(sets)?;
+        // A huge page of the file can only be mapped at a multiple of its size, so room for moving up is reserved.
+        let reserved = len + HUGE;
         // SAFETY: with a null hint the kernel chooses a range that overlaps nothing of ours.
-        let base = unsafe {
-            mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0)
-        }?;
-        // Huge pages first and then populating: with small ones every lookup would pay for walks of the page table.
-        for advice in [Advice::LinuxHugepage, Advice::LinuxPopulateWrite] {
-            // SAFETY: `base` and `len` are the mapping just made; both advices change how it is backed, not what it
-            // holds. Either may be refused (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`; kernels before
-            // 5.14), which costs speed only.
-            let _ = unsafe { madvise(base, len, advice) };
+        let start =
+            unsafe { mmap_anonymous(ptr::null_mut(), reserved, ProtFlags::empty(), MapFlags::PRIVATE) }?;
+        let base = start.map_addr(|addr| addr.next_multiple_of(HUGE));
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: `base` is less than `HUGE` after the start of the reservation, so the range is inside it; nobody
+        // else knows of the reservation yet.
+        let mapped = unsafe { mmap(base, len, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0) };
+        let memory = NonNull::new(start)
+            .zip(NonNull::new(base))
+            .map(|(start, base)| Self { start, reserved, base, sets, file })
+            .ok_or_else(|| io::Error::other("mmap returned null"))?;
+        mapped?;
+        memory.populate(len);
+        Ok(memory)
+    }
+
+    /// Backs the mapping with pages now, huge ones where the kernel has them: a lookup reads up to four lines that
+    /// are far apart, and with small pages each of them costs a walk of the page table. Whatever is refused costs
+    /// speed only.
+    fn populate(&self, len: usize) {
+        let mut at = 0;
+        while at + HUGE <= len && self.collapse(at) {
+            at += HUGE;
         }
-        let base = NonNull::new(base).ok_or_else(|| io::Error::other("mmap returned null"))?;
-        Ok(Self { base, sets, file })
+        let rest = self.base.as_ptr().wrapping_byte_add(at);
+        // SAFETY: what is left of the mapping; the advice changes how it is backed, not what it holds.
+        let _ = unsafe { madvise(rest, len - at, Advice::LinuxPopulateWrite) };
+    }
+
+    /// Backs one huge page's worth of the mapping with a huge page. `MADV_COLLAPSE` (Linux 6.1) does so whatever
+    /// `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says, which is `never` on most systems, but only where
+    /// there is a page already.
+    fn collapse(&self, at: usize) -> bool {
+        let start = self.base.as_ptr().wrapping_byte_add(at);
+        // SAFETY: a page of the mapping, since the caller keeps `at + HUGE` within it; the advice changes how it is
+        // backed, not what it holds.
+        let touched = unsafe { madvise(start, PAGE, Advice::LinuxPopulateWrite) };
+        // SAFETY: from there to `at + HUGE`, within the mapping too; likewise.
+        touched.is_ok() && unsafe { libc::madvise(start, HUGE, libc::MADV_COLLAPSE) } == 0
     }
 
     /// All sets.
@@ -113,16 +147,17 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Ok(len) = bytes(self.sets) {
-            // SAFETY: exactly the mapping of `map`; slices of it borrow `self` and are gone.
-            let _ = unsafe { munmap(self.base.as_ptr(), len) };
-        }
+        // SAFETY: exactly the range of `map`; slices of it borrow `self` and are gone.
+        let _ = unsafe { munmap(self.start.as_ptr(), self.reserved) };
     }
 }
 
+/// Length of the file: from a huge page on, a whole number of them.
 fn bytes(sets: usize) -> io::Result<usize> {
     let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow table is too large");
-    sets.checked_mul(size_of::<Set>()).and_then(|len| len.checked_add(PAGE)).ok_or_else(too_large)
+    let len =
+        sets.checked_mul(size_of::<Set>()).and_then(|len| len.checked_add(PAGE)).ok_or_else(too_large)?;
+    if len < HUGE { Ok(len) } else { len.checked_next_multiple_of(HUGE).ok_or_else(too_large) }
 }
 
 /// Starts fetching the cache line at `place`, which may be changed by others meanwhile. Only a hint.
