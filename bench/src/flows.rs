@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use dataplane::address::Address;
 use dataplane::flow::{FlowKey, FlowTable, NewFlow, Orientation};
 use dataplane::headers::{Ip, Ports, Transport, protocol};
-use dataplane::verdict::{Epoch, RuleId, WireId};
+use dataplane::verdict::{DraftAnswers, Epoch, OnRevoke, RuleId, Terms, WireId};
 
 use crate::estate;
 
@@ -68,6 +68,7 @@ pub const fn allowed(initiator: Orientation) -> NewFlow {
         epoch: Epoch(1),
         rule: RuleId::FIRST,
         potential: None,
+        terms: Terms { on_revoke: OnRevoke::Cut, drafts: DraftAnswers::from_bits(0) },
         bytes: 60,
     }
 }

@@ -40,19 +40,23 @@ pub struct SideCounters {
     pub received: Counter,
     /// Bytes of those frames, without preamble and checksum.
     pub received_bytes: Counter,
-    /// Frames that came in on this side and were taken by the other side's transmit ring. Counted by the owner
-    /// of that ring; the pipeline counts the rest.
+    /// Frames that came in on this side, or were made here as if they had, and were taken by the other side's
+    /// transmit ring. Counted by the owner of that ring; the pipeline counts the rest.
     pub forwarded: Counter,
 }
 
 /// All counts of one worker. Conservation, whenever the worker is between batches:
-/// `received = forwarded + dropped + held`, summed over both sides and all reasons.
+/// `received + made = forwarded + dropped + held`, summed over both sides and all reasons.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerCounters {
     inside: SideCounters,
     outside: SideCounters,
     dropped: [Counter; DropReason::COUNT],
+    /// Frames made here, to tell a sender that its frame was refused.
+    pub made: Counter,
+    /// Frames that were not made because the limit was reached, or no chunk was free.
+    pub answers_suppressed: Counter,
     /// Fragments held at this moment, waiting for their first one.
     pub held: Counter,
     /// Policy decisions made: for new flows, stale flows and stateless messages. Equals the sum of all rule and
@@ -84,6 +88,8 @@ impl Default for WorkerCounters {
             inside: SideCounters::default(),
             outside: SideCounters::default(),
             dropped: core::array::from_fn(|_| Counter::default()),
+            made: Counter::default(),
+            answers_suppressed: Counter::default(),
             held: Counter::default(),
             decisions: Counter::default(),
             flow_hits: Counter::default(),
@@ -121,13 +127,13 @@ impl WorkerCounters {
         self.dropped.iter().map(Counter::get).sum()
     }
 
-    /// Frames received minus those forwarded, dropped or held. Zero between batches; anything else is a leak.
+    /// Frames received or made minus those forwarded, dropped or held. Zero between batches; anything else is a leak.
     #[must_use]
     pub fn unaccounted(&self) -> i128 {
         let sum = |count: fn(&SideCounters) -> &Counter| {
             i128::from(count(&self.inside).get()) + i128::from(count(&self.outside).get())
         };
-        sum(|side| &side.received)
+        sum(|side| &side.received) + i128::from(self.made.get())
             - sum(|side| &side.forwarded)
             - i128::from(self.dropped_in_all())
             - i128::from(self.held.get())

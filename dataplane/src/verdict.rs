@@ -1,8 +1,13 @@
 //! The words that all stages share: epoch, rule, verdict, drop reason.
 
+mod answer;
+
 use core::fmt;
 
-/// The number of a published policy table. The first is 1; 0 means "none yet". Never reused within a process.
+pub use answer::{Answer, DraftAnswers, Terms};
+
+/// The number of a published policy table, below 2^31. The first is 1; 0 means "none yet". Never reused within a
+/// process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
@@ -24,17 +29,24 @@ impl RuleId {
     pub const SELECTIVE_PASS: Self = Self(4);
     /// `default/off`: a workload in mode `off`; no rule was looked at.
     pub const OFF_PASS: Self = Self(5);
+    /// `default/draining`: policy allows a live flow no more, and the rule that had allowed it lets it live for some
+    /// seconds yet.
+    pub const DRAINING: Self = Self(6);
+    /// `default/kept`: policy allows a live flow no more, and the rule that had allowed it lets it live to its end.
+    pub const KEPT: Self = Self(7);
     /// The first id of a rule that a user (or the infrastructure tier) wrote.
-    pub const FIRST: Self = Self(6);
+    pub const FIRST: Self = Self(8);
 
     /// Names of the ids below [`RuleId::FIRST`], in order.
-    pub const DEFAULT_NAMES: [&'static str; 6] = [
+    pub const DEFAULT_NAMES: [&'static str; 8] = [
         "default/deny",
         "default/quarantine",
         "default/unmanaged",
         "default/unmanaged-peer",
         "default/selective",
         "default/off",
+        "default/draining",
+        "default/kept",
     ];
 }
 
@@ -59,7 +71,7 @@ impl Gate {
 }
 
 /// The answer of policy for a new flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// Both gates are open.
     Allow,
@@ -195,6 +207,8 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Policy denies the flow; the rule or default is recorded beside.
     Policy = "policy",
+    /// Policy denies the flow by a rule that has the sender told: TCP by RST, the rest by an ICMP error.
+    Rejected = "rejected",
     /// A live flow was cut because the policy in force no longer allows it.
     Revoked = "revoked",
     /// No policy table has been published yet.

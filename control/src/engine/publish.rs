@@ -74,7 +74,7 @@ pub enum PublishError {
         /// The workers that have not taken it.
         workers: Vec<usize>,
     },
-    /// All 2^32 epochs of this state directory are used up.
+    /// All 2^31 epochs of this state directory are used up.
     Exhausted,
     /// The helper thread could not do its work: a bug, or a runtime that is stopping.
     Interrupted,
@@ -243,8 +243,8 @@ impl Engine {
     }
 }
 
-/// Epochs below the two that a worker's slot gives another meaning.
+/// Epochs that a flow's stamp has room for.
 fn next_epoch(store: &Store) -> Result<u32, PublishError> {
     let next = store.newest_epoch().saturating_add(1);
-    if next < u32::MAX - 1 { Ok(next) } else { Err(PublishError::Exhausted) }
+    if next < 1 << 31 { Ok(next) } else { Err(PublishError::Exhausted) }
 }

@@ -1,6 +1,7 @@
 //! What operators see: counters, drops, flows, all in the policy's own words.
 
 pub mod drops;
+pub mod flows;
 pub mod hits;
 pub mod names;
 pub mod worker;

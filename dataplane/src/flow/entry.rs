@@ -68,7 +68,12 @@ pub(super) struct Rare {
     pub(super) opened: AtomicU32,
     /// [`super::tcp::Note`] in two words; valid as the state word says.
     pub(super) note: [AtomicU32; 2],
-    _unused: AtomicU32,
+    /// What becomes of the flow once it is denied; see `terms`.
+    pub(super) revoke: AtomicU32,
+    /// While the flow drains: when it is cut, milliseconds modulo 2^32.
+    pub(super) drained: AtomicU32,
+    /// [`crate::verdict::DraftAnswers`].
+    pub(super) drafts: AtomicU32,
 }
 
 /// "No rule" where a [`RuleId`] is optional.
@@ -102,23 +107,38 @@ impl Class {
     }
 }
 
-/// Epoch, rule and whether the flow is cut: one word, so that it is read and replaced whole.
+/// Epoch, rule and what policy has done to the flow: one word, so that it is read and replaced whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
+    /// Below 2^31.
     pub(super) epoch: Epoch,
     /// Below 2^31.
     pub(super) rule: RuleId,
     pub(super) cut: bool,
+    /// Lives only until [`Rare::drained`]. Beside the epoch, so that one comparison tells the flows that every packet
+    /// of the epoch passes from those that somebody must look at.
+    pub(super) draining: bool,
 }
 
 impl Stamp {
+    const DRAINING: u64 = 1 << 63;
+
     pub(super) const fn to_bits(self) -> u64 {
-        (self.epoch.0 as u64) << 32 | ((self.rule.0 & 0x7fff_ffff) as u64) << 1 | self.cut as u64
+        let draining = if self.draining { Self::DRAINING } else { 0 };
+        draining
+            | ((self.epoch.0 & 0x7fff_ffff) as u64) << 32
+            | ((self.rule.0 & 0x7fff_ffff) as u64) << 1
+            | self.cut as u64
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "takes the fields apart")]
     pub(super) const fn from_bits(bits: u64) -> Self {
-        Self { epoch: Epoch((bits >> 32) as u32), rule: RuleId((bits as u32) >> 1), cut: bits & 1 != 0 }
+        Self {
+            epoch: Epoch((bits >> 32) as u32 & 0x7fff_ffff),
+            rule: RuleId((bits as u32) >> 1),
+            cut: bits & 1 != 0,
+            draining: bits & Self::DRAINING != 0,
+        }
     }
 }
 
@@ -292,7 +312,9 @@ impl Set {
             rare: from_fn(|_| Rare {
                 opened: AtomicU32::new(0),
                 note: from_fn(half),
-                _unused: AtomicU32::new(0),
+                revoke: AtomicU32::new(0),
+                drained: AtomicU32::new(0),
+                drafts: AtomicU32::new(0),
             }),
         }
     }
@@ -302,5 +324,5 @@ impl Set {
 const _: () = {
     assert!(size_of::<Entry>() == 128);
     assert!(core::mem::offset_of!(Set, entries) == 64);
-    assert!(size_of::<Set>() == 64 + WAYS * (128 + 16));
+    assert!(size_of::<Set>() == 64 + WAYS * (128 + 24));
 };

@@ -9,7 +9,54 @@ use super::tcp::{Phase, Step};
 use super::view::FlowView;
 use crate::clock::Now;
 use crate::headers::Tcp;
-use crate::verdict::{DropReason, Epoch, RuleId};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms};
+
+/// What a newer policy says of a live flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is allowed.
+    Allow {
+        /// By this rule or default.
+        rule: RuleId,
+        /// A gate in mode `observe` would have denied it by this one.
+        potential: Option<RuleId>,
+        /// What to remember from now on.
+        terms: Terms,
+    },
+    /// It is denied, and lives on until then.
+    Drain {
+        /// Its end, less than 24 days from now.
+        until: Now,
+        /// What the drafts say.
+        drafts: DraftAnswers,
+    },
+    /// It is denied, and lives on until it ends by itself.
+    Keep {
+        /// What the drafts say.
+        drafts: DraftAnswers,
+    },
+    /// It is denied: both directions die.
+    Cut {
+        /// By this rule or default.
+        rule: RuleId,
+        /// Whether its ends are told.
+        told: bool,
+        /// What the drafts say.
+        drafts: DraftAnswers,
+    },
+}
+
+impl Ruling {
+    /// The rule or default that is named.
+    #[must_use]
+    pub const fn rule(&self) -> RuleId {
+        match self {
+            Self::Allow { rule, .. } | Self::Cut { rule, .. } => *rule,
+            Self::Drain { .. } => RuleId::DRAINING,
+            Self::Keep { .. } => RuleId::KEPT,
+        }
+    }
+}
 
 /// A flow that was found, with its stamp as of then.
 ///
@@ -63,6 +110,38 @@ impl<'t> FlowHandle<'t> {
         self.stamp.rule
     }
 
+    /// Whether every packet of the flow passes under `epoch` without a further look: it was decided under it and has
+    /// no end set.
+    #[must_use]
+    pub fn is_settled(&self, epoch: Epoch) -> bool {
+        self.stamp.epoch == epoch && !self.stamp.draining
+    }
+
+    /// What the flow remembers of the decision that allowed it. Words of another flow if this one is gone, which the
+    /// next method that writes then says.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.rare().terms()
+    }
+
+    /// Whether the ends of the flow are told that it was cut.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.is_cut() && self.rare().is_told()
+    }
+
+    /// Whether the flow drains and its time is not over at `now`.
+    #[must_use]
+    pub fn drains(&self, now: Now) -> bool {
+        self.stamp.draining && !is_past(self.rare().drained.load(Relaxed), now.as_millis32())
+    }
+
+    /// Whether the flow drains and its time is over at `now`.
+    #[must_use]
+    pub fn is_drained(&self, now: Now) -> bool {
+        self.stamp.draining && !self.drains(now)
+    }
+
     /// Whether both directions are dead until policy allows the flow again (TCP: until a new SYN).
     #[must_use]
     pub const fn is_cut(&self) -> bool {
@@ -81,52 +160,55 @@ impl<'t> FlowHandle<'t> {
         self.state.phase()
     }
 
-    /// A newer policy still allows the flow. A cut flow lives again, except for TCP: its ends have lost segments
-    /// and may have given up, so it takes a new SYN (see [`FlowHandle::observe_tcp`]).
+    /// What the policy of `epoch` says of the flow.
+    ///
+    /// A cut flow that is allowed again lives again, except for TCP: its ends have lost segments and may have given
+    /// up, so it takes a new SYN (see [`FlowHandle::observe_tcp`]). The entry of a cut flow stays until its deadline,
+    /// so that its packets are known for what they are; no packet prolongs it. A draining flow keeps the end that was
+    /// set first.
     ///
     /// An older epoch than the flow's own changes nothing: a worker that still reads the previous table must not
     /// undo what the next one said.
     ///
     /// # Errors
     /// See [`FlowHandle`].
-    pub fn restamp(
-        &mut self,
-        epoch: Epoch,
-        rule: RuleId,
-        potential: Option<RuleId>,
-    ) -> Result<(), DropReason> {
-        self.set_stamp(epoch, rule, potential, |stamp, state| stamp.cut && state.phase().is_some())
-    }
-
-    /// The policy no longer allows the flow: both directions die. The entry stays until its deadline, so that its
-    /// packets are known for what they are; no packet prolongs it.
-    ///
-    /// # Errors
-    /// See [`FlowHandle`].
-    pub fn cut(&mut self, epoch: Epoch, rule: RuleId) -> Result<(), DropReason> {
-        self.set_stamp(epoch, rule, None, |_, _| true)
-    }
-
-    fn set_stamp(
-        &mut self,
-        epoch: Epoch,
-        rule: RuleId,
-        potential: Option<RuleId>,
-        cut: impl FnOnce(Stamp, State) -> bool,
-    ) -> Result<(), DropReason> {
-        let entry = self.entry();
+    pub fn rule_on(&mut self, epoch: Epoch, ruling: Ruling) -> Result<(), DropReason> {
+        let (entry, rare) = (self.entry(), self.rare());
         let _claim = entry.claim(self.live)?;
-        let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
+        let old = Stamp::from_bits(entry.stamp.load(Relaxed));
         let state = State::from_bits(entry.state.load(Relaxed));
         self.state = state;
-        if stamp.epoch > epoch {
-            self.stamp = stamp;
+        if old.epoch > epoch {
+            self.stamp = old;
             return Ok(());
         }
-        self.stamp = Stamp { epoch, rule, cut: cut(stamp, state) };
+        let rule = ruling.rule();
+        let dead = old.cut && state.phase().is_some();
+        let (cut, draining, potential) = match ruling {
+            Ruling::Allow { potential, terms, .. } => {
+                rare.store_terms(terms, rare.is_told());
+                (dead, false, potential)
+            }
+            Ruling::Drain { until, drafts } => {
+                if !old.draining {
+                    rare.drained.store(until.as_millis32(), Relaxed);
+                }
+                rare.store_terms(Terms { drafts, ..rare.terms() }, false);
+                (dead, true, None)
+            }
+            Ruling::Keep { drafts } => {
+                rare.store_terms(Terms { drafts, ..rare.terms() }, false);
+                (dead, false, None)
+            }
+            Ruling::Cut { told, drafts, .. } => {
+                rare.store_terms(Terms { drafts, ..rare.terms() }, told);
+                (true, false, None)
+            }
+        };
+        self.stamp = Stamp { epoch, rule, cut, draining };
         entry.stamp.store(self.stamp.to_bits(), Relaxed);
         entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);
-        self.set.classes[self.way].store(state.class(self.stamp.cut) as u8, Relaxed);
+        self.set.classes[self.way].store(state.class(cut) as u8, Relaxed);
         Ok(())
     }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use ::loom::thread;
 
-use super::{Class, FlowKey, FlowTable, HashKey, NewFlow, Orientation, SweepCursor};
+use super::{Class, FlowKey, FlowTable, HashKey, NewFlow, Orientation, Ruling, SweepCursor};
 use crate::address::Address;
 use crate::clock::Now;
 use crate::headers::protocol;
-use crate::verdict::{DropReason, Epoch, RuleId, WireId};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms, WireId};
 
 const NOW: Now = Now::from_nanos(0);
 /// After the time-out of every flow that was opened at [`NOW`].
@@ -37,6 +37,7 @@ fn new(n: u16) -> NewFlow {
         epoch: Epoch(1),
         rule: RuleId(u32::from(n)),
         potential: None,
+        terms: Terms::default(),
         bytes: 100,
     }
 }
@@ -165,11 +166,13 @@ fn a_newer_epoch_wins() {
         let thread = thread::spawn(move || {
             let key = key(1);
             let mut handle = other.find(&key, other.hash(&key), NOW).unwrap();
-            handle.cut(Epoch(3), RuleId(9)).is_ok()
+            let drafts = DraftAnswers::default();
+            handle.rule_on(Epoch(3), Ruling::Cut { rule: RuleId(9), told: false, drafts }).is_ok()
         });
         let key = key(1);
         let mut handle = table.find(&key, table.hash(&key), NOW).unwrap();
-        let _ = handle.restamp(Epoch(2), RuleId(8), None);
+        let _ = handle
+            .rule_on(Epoch(2), Ruling::Allow { rule: RuleId(8), potential: None, terms: Terms::default() });
         let cut = thread.join().unwrap();
         let view = table.views(NOW).next().unwrap();
         assert!(!cut || (view.cut && view.epoch == Epoch(3) && view.rule == RuleId(9)));

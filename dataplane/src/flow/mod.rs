@@ -21,6 +21,7 @@ mod state;
 mod sync;
 mod table;
 pub mod tcp;
+mod terms;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
@@ -28,7 +29,7 @@ pub mod timeouts;
 mod view;
 
 pub use entry::Class;
-pub use handle::FlowHandle;
+pub use handle::{FlowHandle, Ruling};
 pub use hash::{FlowHash, HashKey};
 pub use key::{FlowKey, Orientation};
 pub use table::{Evicted, FlowTable, Inserted, NewFlow};

@@ -22,7 +22,7 @@ use super::sync::{CLAIM_TRIES, Ordering, pause};
 use super::tcp::Connection;
 use super::view::FlowView;
 use crate::clock::Now;
-use crate::verdict::{DropReason, Epoch, RuleId};
+use crate::verdict::{DropReason, Epoch, RuleId, Terms};
 
 /// The live flows of all wires.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct NewFlow {
     pub rule: RuleId,
     /// The rule or default that a gate in mode `observe` would have denied it with.
     pub potential: Option<RuleId>,
+    /// What else is to be remembered of the decision.
+    pub terms: Terms,
     /// Bytes of the first frame.
     pub bytes: u16,
 }
@@ -75,7 +77,7 @@ impl FlowTable {
     /// The least and most flows a table can be asked to hold.
     pub const CAPACITY: core::ops::RangeInclusive<usize> = 2 * WAYS..=WAYS << 24;
 
-    /// A table for `capacity` flows, rounded up to a power of two, with a random secret. Takes 152 bytes per flow
+    /// A table for `capacity` flows, rounded up to a power of two, with a random secret. Takes 160 bytes per flow
     /// at once and never more.
     ///
     /// # Errors
@@ -290,7 +292,7 @@ fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
 
 impl NewFlow {
     pub(super) const fn stamp(&self) -> Stamp {
-        Stamp { epoch: self.epoch, rule: self.rule, cut: false }
+        Stamp { epoch: self.epoch, rule: self.rule, cut: false, draining: false }
     }
 
     pub(super) fn state(&self) -> State {
@@ -319,6 +321,7 @@ pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new:
         entry.bytes[direction.index()].store(if own { u64::from(new.bytes) } else { 0 }, Ordering::Relaxed);
     }
     rare.opened.store(now, Ordering::Relaxed);
+    rare.store_terms(new.terms, false);
     let state = new.state();
     set.deadlines[way].store(now.wrapping_add(state.timeout(key.protocol)), Ordering::Relaxed);
     set.classes[way].store(state.class(false) as u8, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use super::sync::Ordering::Relaxed;
 use super::table::FlowTable;
 use super::tcp::Phase;
 use crate::clock::Now;
-use crate::verdict::{Epoch, RuleId};
+use crate::verdict::{Epoch, RuleId, Terms};
 
 /// A copy of one flow, all of one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct FlowView {
     pub rule: RuleId,
     /// The rule or default that would deny it if its endpoint were enforced.
     pub potential: Option<RuleId>,
+    /// What it remembers of the decision that allowed it.
+    pub terms: Terms,
     /// Both directions are dead.
     pub cut: bool,
     /// The other end has answered.
@@ -61,6 +63,7 @@ impl FlowView {
             epoch: stamp.epoch,
             rule: stamp.rule,
             potential: (potential != NO_RULE).then_some(RuleId(potential)),
+            terms: set.rare[way].terms(),
             cut: stamp.cut,
             replied: state.replied(),
             phase: state.phase(),

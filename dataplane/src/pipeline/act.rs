@@ -8,9 +8,10 @@ use crate::frame::{Frame, Umem};
 use crate::headers::{Ip, Transport};
 use crate::policy::{ServiceKey, Snapshot};
 use crate::transmit::checksum;
+use crate::transmit::reject::{self, Answer};
 use crate::verdict::Epoch;
 
-use super::judge::Loss;
+use super::judge::{Loss, Told};
 use super::{Arrival, Outbox, Path};
 
 /// The frame's surroundings, for [`Path::drop`].
@@ -30,8 +31,15 @@ impl Path {
         out.from(arrival.side).push(frame);
     }
 
-    /// Loses a frame: counted, recorded, and its chunk free again.
-    pub(super) fn drop(&self, umem: &mut Umem, scene: Scene<'_>, frame: Frame, loss: Loss) {
+    /// Loses a frame: counted, recorded, told to whom it concerns, and its chunk free again.
+    pub(super) fn drop(
+        &mut self,
+        umem: &mut Umem,
+        scene: Scene<'_>,
+        frame: Frame,
+        loss: Loss,
+        out: &mut Outbox,
+    ) {
         self.counters.dropped(loss.reason).add(1);
         let flow = scene.ip.map(|ip| DroppedFlow {
             source: ip.source,
@@ -48,7 +56,51 @@ impl Path {
             flow,
         };
         self.records.push(record, &self.counters);
+        if let (Told::Sender | Told::BothEnds, Some(ip)) = (loss.told, scene.ip) {
+            self.tell(umem, scene.arrival, ip, &frame, loss.told, out);
+        }
         umem.release(frame);
+    }
+
+    /// Makes the frames that say that this one was refused, as far as the limit lets it.
+    #[inline(never)]
+    fn tell(
+        &mut self,
+        umem: &mut Umem,
+        arrival: Arrival,
+        ip: &Ip,
+        frame: &Frame,
+        told: Told,
+        out: &mut Outbox,
+    ) {
+        let Arrival { side, now, .. } = arrival;
+        if reject::may_answer(umem.bytes(frame), ip) {
+            let answer = |bytes: &[u8]| reject::to_sender(bytes, ip);
+            self.make(umem, now, frame, answer, out.from(side.peer()));
+        }
+        if told == Told::BothEnds && matches!(ip.transport, Transport::Tcp(_)) {
+            let answer = |bytes: &[u8]| reject::to_far_end(bytes, ip);
+            self.make(umem, now, frame, answer, out.from(side));
+        }
+    }
+
+    /// Makes one frame in answer to `frame`, if the limit and the free chunks allow it.
+    fn make(
+        &mut self,
+        umem: &mut Umem,
+        now: Now,
+        frame: &Frame,
+        answer: impl FnOnce(&[u8]) -> Option<Answer>,
+        out: &mut Vec<Frame>,
+    ) {
+        let made = if self.answers.take(now) { answer(umem.bytes(frame)) } else { None };
+        let chunk = made.and_then(|bytes| Some((umem.allocate(bytes.len())?, bytes)));
+        let Some((made, bytes)) = chunk else {
+            return self.counters.answers_suppressed.add(1);
+        };
+        umem.bytes_mut(&made).copy_from_slice(&bytes);
+        self.counters.made.add(1);
+        out.push(made);
     }
 
     /// Disposes of a fragment: a first one by its verdict, a later one (whose `verdict` only says that its source
@@ -65,7 +117,7 @@ impl Path {
         let Arrival { wire, side, now } = scene.arrival;
         let Self { fragments, counters, .. } = self;
         if let (Transport::Later, Err(loss)) = (ip.transport, verdict) {
-            return self.drop(umem, scene, frame, loss);
+            return self.drop(umem, scene, frame, loss, out);
         }
         let mut settled = |settled| settle(umem, counters, settled, out);
         let fate = if ip.transport == Transport::Later {
@@ -77,12 +129,15 @@ impl Path {
         } else {
             let judged =
                 fragments.judge_first(ip, wire, side, now, verdict.map_err(|loss| loss.reason), &mut settled);
-            let rule = verdict.err().and_then(|loss| loss.rule);
-            (frame, judged.map_err(|reason| Loss { reason, rule }))
+            let told = |reason| match verdict {
+                Err(loss) if loss.reason == reason => loss,
+                _ => Loss::of(reason),
+            };
+            (frame, judged.map_err(told))
         };
         match fate {
             (frame, Ok(())) => out.from(side).push(frame),
-            (frame, Err(loss)) => self.drop(umem, scene, frame, loss),
+            (frame, Err(loss)) => self.drop(umem, scene, frame, loss, out),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Packets of flows: a flow the table knows under the epoch in force goes through; a stale one is decided again in
-//! its initiator's direction; an unknown one is decided and, if allowed, remembered.
+//! its initiator's direction and, if denied, ends as its rule says; an unknown one is decided and, if allowed,
+//! remembered.
 
 use crate::flow::tcp::{self, Connection, Step};
-use crate::flow::{FlowHandle, FlowHash, FlowKey, NewFlow, Orientation};
+use crate::flow::{FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling};
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
-use crate::verdict::{Decision, DropReason, Verdict};
+use crate::verdict::{Decision, DraftAnswers, DropReason, OnRevoke, Terms, Verdict};
 
 use super::judge::{Judge, Loss};
 
@@ -38,8 +39,9 @@ impl Judge<'_> {
         let over = match known {
             None => None,
             Some(mut handle) => {
-                self.refresh(&mut handle, &lookup.key)?;
-                match follow(&handle, lookup.sender, tcp, bytes, self)? {
+                let cut_now = self.refresh(&mut handle, &lookup.key)?;
+                let followed = follow(&handle, lookup.sender, tcp, bytes, self);
+                match followed.map_err(|loss| if cut_now { loss.told_to_both() } else { loss })? {
                     Followed::Passed => return Ok(()),
                     Followed::Reopens => Some(handle),
                 }
@@ -49,24 +51,54 @@ impl Judge<'_> {
         self.open(ip, tcp, lookup, bytes, over)
     }
 
-    /// Decides a flow again, in the direction of its initiator, if it was decided under another epoch.
-    fn refresh(&self, handle: &mut FlowHandle<'_>, key: &FlowKey) -> Result<(), Loss> {
-        let epoch = self.snapshot.epoch;
-        if handle.epoch() == epoch {
+    /// Decides a flow again unless it is settled under the epoch in force; whether that has cut it.
+    #[inline]
+    fn refresh(&self, handle: &mut FlowHandle<'_>, key: &FlowKey) -> Result<bool, Loss> {
+        if handle.is_settled(self.snapshot.epoch) {
             self.counters.flow_hits.add(1);
-            return Ok(());
+            return Ok(false);
+        }
+        self.refresh_stale(handle, key)
+    }
+
+    /// The flow was decided under another epoch, or drains. It is decided in the direction of its initiator.
+    #[inline(never)]
+    fn refresh_stale(&self, handle: &mut FlowHandle<'_>, key: &FlowKey) -> Result<bool, Loss> {
+        let (epoch, now) = (self.snapshot.epoch, self.arrival.now);
+        if handle.epoch() == epoch && handle.drains(now) {
+            self.counters.flow_hits.add(1);
+            return Ok(false);
         }
         self.counters.flow_stale.add(1);
         let (source, destination) = key.addresses(handle.initiator());
-        let decision = self.decide(source, destination, service_of(key, handle.initiator()));
+        let decision = self.ask(source, destination, service_of(key, handle.initiator()));
+        let ruling = self.ruling(handle, &decision);
+        self.count(ruling.rule(), decision.potential);
         let was_cut = handle.is_cut();
-        match decision.verdict {
-            Verdict::Allow => handle.restamp(epoch, decision.rule, decision.potential).map_err(Loss::of),
-            Verdict::Deny | Verdict::Reject => {
-                handle.cut(epoch, decision.rule).map_err(Loss::of)?;
-                self.counters.flows_cut.add(u64::from(!was_cut));
-                Ok(())
+        handle.rule_on(epoch, ruling).map_err(Loss::of)?;
+        let cut_now = handle.is_cut() && !was_cut;
+        self.counters.flows_cut.add(u64::from(cut_now));
+        Ok(cut_now)
+    }
+
+    /// What a new decision means for a live flow: one that is denied ends as the rule says that had allowed it. What
+    /// was cut once is never given time again.
+    fn ruling(&self, handle: &FlowHandle<'_>, decision: &Decision) -> Ruling {
+        let (now, terms) = (self.arrival.now, handle.terms());
+        let drafts = terms.drafts;
+        let cut = Ruling::Cut { rule: decision.rule, told: decision.verdict == Verdict::Reject, drafts };
+        match (decision.verdict, terms.on_revoke) {
+            (Verdict::Allow, _) => Ruling::Allow {
+                rule: decision.rule,
+                potential: decision.potential,
+                terms: Terms { on_revoke: decision.on_revoke, drafts },
+            },
+            _ if handle.is_cut() => cut,
+            (_, OnRevoke::Keep) => Ruling::Keep { drafts },
+            (_, OnRevoke::Drain(seconds)) if seconds > 0 && !handle.is_drained(now) => {
+                Ruling::Drain { until: now.plus_millis(u64::from(seconds) * 1000), drafts }
             }
+            (_, OnRevoke::Drain(_) | OnRevoke::Cut) => cut,
         }
     }
 
@@ -98,6 +130,7 @@ impl Judge<'_> {
             epoch: self.snapshot.epoch,
             rule: decision.rule,
             potential: decision.potential,
+            terms: Terms { on_revoke: decision.on_revoke, drafts: DraftAnswers::default() },
             bytes,
         };
         self.remember(lookup, tcp, &new, over)
@@ -125,7 +158,7 @@ impl Judge<'_> {
                 return Ok(other);
             }
         }
-        Err(Loss::by(DropReason::Policy, decision.rule))
+        Err(Loss::denied(&decision))
     }
 
     fn remember(
@@ -165,7 +198,7 @@ impl Judge<'_> {
         let mut handle = self.flows.find(&key, self.flows.hash(&key), self.arrival.now).ok_or(stranger)?;
         self.refresh(&mut handle, &key)?;
         if handle.is_cut() {
-            return Err(Loss::by(DropReason::Revoked, handle.rule()));
+            return Err(Loss::revoked(&handle));
         }
         handle.account(sender, bytes).map_err(Loss::of)
     }
@@ -187,7 +220,7 @@ fn follow(
     match taken {
         Ok(Step::Pass | Step::Ignored) => Ok(Followed::Passed),
         Ok(Step::Reopen) => Ok(Followed::Reopens),
-        Err(DropReason::Revoked) => Err(Loss::by(DropReason::Revoked, handle.rule())),
+        Err(DropReason::Revoked) => Err(Loss::revoked(handle)),
         Err(reason) => Err(Loss::of(reason)),
     }
 }

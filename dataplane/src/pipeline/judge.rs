@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::address::Address;
 use crate::counters::WorkerCounters;
-use crate::flow::FlowTable;
+use crate::flow::{FlowHandle, FlowTable};
 use crate::headers::{Headers, Icmp, IcmpBody, Ip, Network, Transport};
 use crate::policy::{ServiceKey, Snapshot};
 use crate::verdict::{Decision, DropReason, RuleId, Verdict};
@@ -12,20 +12,49 @@ use crate::verdict::{Decision, DropReason, RuleId, Verdict};
 use super::flows::Lookup;
 use super::{Arrival, SourceCheck};
 
-/// Why a frame is lost, and the rule or default where policy said so.
+/// Why a frame is lost, the rule or default where policy said so, and who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) reason: DropReason,
     pub(super) rule: Option<RuleId>,
+    pub(super) told: Told,
+}
+
+/// Who learns that a frame was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nobody,
+    Sender,
+    /// Of a TCP connection; of anything else only the sender.
+    BothEnds,
 }
 
 impl Loss {
     pub(super) const fn of(reason: DropReason) -> Self {
-        Self { reason, rule: None }
+        Self { reason, rule: None, told: Told::Nobody }
     }
 
-    pub(super) const fn by(reason: DropReason, rule: RuleId) -> Self {
-        Self { reason, rule: Some(rule) }
+    /// Policy denies what this frame would begin.
+    pub(super) const fn denied(decision: &Decision) -> Self {
+        let (reason, told) = match decision.verdict {
+            Verdict::Reject => (DropReason::Rejected, Told::Sender),
+            Verdict::Allow | Verdict::Deny => (DropReason::Policy, Told::Nobody),
+        };
+        Self { reason, rule: Some(decision.rule), told }
+    }
+
+    /// The frame's flow was cut.
+    pub(super) fn revoked(handle: &FlowHandle<'_>) -> Self {
+        let told = if handle.is_told() { Told::Sender } else { Told::Nobody };
+        Self { reason: DropReason::Revoked, rule: Some(handle.rule()), told }
+    }
+
+    /// If the sender is told, so is the other end.
+    pub(super) const fn told_to_both(self) -> Self {
+        match self.told {
+            Told::Nobody => self,
+            Told::Sender | Told::BothEnds => Self { told: Told::BothEnds, ..self },
+        }
     }
 }
 
@@ -82,20 +111,30 @@ impl Judge<'_> {
         let decision = self.decide(ip.source, ip.destination, service);
         match decision.verdict {
             Verdict::Allow => Ok(()),
-            Verdict::Deny | Verdict::Reject => Err(Loss::by(DropReason::Policy, decision.rule)),
+            Verdict::Deny | Verdict::Reject => Err(Loss::denied(&decision)),
         }
     }
 
     /// Asks policy, and counts the answer under its rule.
     pub(super) fn decide(&self, source: Address, destination: Address, service: ServiceKey) -> Decision {
+        let decision = self.ask(source, destination, service);
+        self.count(decision.rule, decision.potential);
+        decision
+    }
+
+    /// Asks policy. The caller counts.
+    pub(super) fn ask(&self, source: Address, destination: Address, service: ServiceKey) -> Decision {
         let table = &self.snapshot.table;
-        let decision = table.decide(table.resolve(source), table.resolve(destination), service);
+        table.decide(table.resolve(source), table.resolve(destination), service)
+    }
+
+    /// Counts a decision under the rule or default that is named for it.
+    pub(super) fn count(&self, rule: RuleId, potential: Option<RuleId>) {
         self.counters.decisions.add(1);
-        self.snapshot.hits.count(self.worker, decision.rule);
-        if decision.potential.is_some() {
+        self.snapshot.hits.count(self.worker, rule);
+        if potential.is_some() {
             self.counters.potentially_blocked.add(1);
         }
-        decision
     }
 }
 

@@ -21,6 +21,7 @@ use crate::flow::{FlowKey, FlowTable, SweepCursor};
 use crate::frame::{BATCH_MAX, Batch, Frame, Umem};
 use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
+use crate::transmit::limit::TokenBucket;
 use crate::verdict::DropReason;
 
 pub use stage::{Arrival, Outbox, Stage};
@@ -81,6 +82,8 @@ struct Path {
     records: Arc<DropRecords>,
     source_check: SourceCheck,
     pickup_until: Now,
+    /// How often senders are told that a frame was refused.
+    answers: TokenBucket,
 }
 
 /// A frame whose headers were read, and where its flow would be in the table.
@@ -89,6 +92,11 @@ struct Parsed {
     headers: Result<Headers, DropReason>,
     lookup: Option<Lookup>,
 }
+
+/// Answers to refused frames that one worker makes a second, and at once. Linux limits its ICMP errors to 1000 a
+/// second for the whole host (`icmp_msgs_per_sec`).
+const ANSWERS_PER_SECOND: u32 = 1000;
+const ANSWERS_AT_ONCE: u32 = 200;
 
 /// Sets of the flow table looked at per millisecond by each worker: a million flows (131,072 sets) are swept within
 /// 2 s by one worker. Paced by time and not by turns of the loop, because under load there are ten thousand turns a
@@ -113,8 +121,18 @@ impl Pipeline {
             source_check,
             pickup_until,
         } = parts;
-        let path =
-            Path { worker, flows, sweep, swept: 0, fragments, counters, records, source_check, pickup_until };
+        let path = Path {
+            worker,
+            flows,
+            sweep,
+            swept: 0,
+            fragments,
+            counters,
+            records,
+            source_check,
+            pickup_until,
+            answers: TokenBucket::new(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE),
+        };
         Self { reader, path }
     }
 }
@@ -189,22 +207,22 @@ impl Path {
         let scene = Scene { arrival, snapshot, ip: None };
         let (headers, snapshot) = match (headers, snapshot) {
             (Ok(headers), Some(snapshot)) => (headers, snapshot),
-            (Err(reason), _) => return self.drop(umem, scene, frame, Loss::of(reason)),
-            (_, None) => return self.drop(umem, scene, frame, Loss::of(DropReason::NoPolicy)),
+            (Err(reason), _) => return self.drop(umem, scene, frame, Loss::of(reason), out),
+            (_, None) => return self.drop(umem, scene, frame, Loss::of(DropReason::NoPolicy), out),
         };
         let judge = self.judge_with(snapshot, arrival);
         let verdict = judge.frame(&headers, lookup.as_ref(), frame.len);
         let Network::Ip(ref ip) = headers.network else {
             return match verdict {
                 Ok(()) => out.from(arrival.side).push(frame),
-                Err(loss) => self.drop(umem, scene, frame, loss),
+                Err(loss) => self.drop(umem, scene, frame, loss, out),
             };
         };
         let scene = Scene { ip: Some(ip), ..scene };
         match (ip.fragment, verdict) {
             (Some(_), verdict) => self.fragment(umem, scene, ip, frame, verdict, out),
             (None, Ok(())) => self.forward(umem, arrival, frame, ip, out),
-            (None, Err(loss)) => self.drop(umem, scene, frame, loss),
+            (None, Err(loss)) => self.drop(umem, scene, frame, loss, out),
         }
     }
 

@@ -80,8 +80,8 @@ impl Publisher {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `table` in force under the next epoch: workers read it with their next batch. 2^32 - 2 epochs can be
-    /// published in the life of a process, one a second for 136 years.
+    /// Puts `table` in force under the next epoch: workers read it with their next batch. 2^31 - 1 epochs can be
+    /// published in the life of a process, one a second for 68 years.
     pub fn publish(&self, table: impl Into<Arc<PolicyTable>>) -> Arc<Snapshot> {
         self.publish_with(table, Vec::new())
     }

@@ -12,6 +12,7 @@
 //!   value differs and the frame passes as it is;
 //! - packets inside tunnels.
 
+use crate::address::Address;
 use crate::headers::sum;
 use crate::headers::{Ip, Transport, protocol};
 
@@ -35,7 +36,7 @@ pub fn finish_partial(frame: &mut [u8], ip: &Ip) -> bool {
         return false;
     };
     let Some(len) = covered(segment, ip) else { return false };
-    let pseudo = pseudo_sum(ip, len);
+    let pseudo = pseudo_sum(ip.source, ip.destination, ip.protocol, len);
     match segment.get(field..field + 2) {
         Some(value) if value == pseudo.to_be_bytes() => finish(&mut segment[..len], field, ip.protocol),
         _ => false,
@@ -55,13 +56,14 @@ fn covered(segment: &[u8], ip: &Ip) -> Option<usize> {
 }
 
 /// The folded, not complemented sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1).
-fn pseudo_sum(ip: &Ip, len: usize) -> u16 {
-    let seed = u64::from(ip.protocol) + len as u64;
-    let sum = match (ip.source.as_v4(), ip.destination.as_v4()) {
+#[inline(always)]
+pub(super) fn pseudo_sum(source: Address, destination: Address, protocol: u8, len: usize) -> u16 {
+    let seed = u64::from(protocol) + len as u64;
+    let sum = match (source.as_v4(), destination.as_v4()) {
         (Some(source), Some(destination)) => seed + u64::from(source) + u64::from(destination),
         _ => {
-            let seed = sum::add(seed, &ip.source.bits().to_be_bytes());
-            sum::add(seed, &ip.destination.bits().to_be_bytes())
+            let seed = sum::add(seed, &source.bits().to_be_bytes());
+            sum::add(seed, &destination.bits().to_be_bytes())
         }
     };
     sum::fold(sum)

@@ -3,11 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use control::policy::valid::Action;
 use control::policy::{CompileOptions, SourceFile, compile, load_texts};
 use dataplane::frame::{BATCH_MAX, Batch};
 use dataplane::pipeline::{Arrival, Outbox, Stage};
 use dataplane::policy::PolicyTable;
-use dataplane::verdict::Side;
+use dataplane::verdict::{OnRevoke, Side};
 use testkit::Packet;
 use testkit::rig::{Rig, RigOptions, WIRE};
 
@@ -52,10 +53,17 @@ workloads:
   - {{name: db, labels: {{role: db}}, addresses: [10.0.0.2, \"fd00::2\"]}}
   - {{name: old, labels: {{role: old}}, addresses: [10.0.0.3], wire: w}}
 rules:
+  - {{name: no-finger, from: any, to: {{role: db}}, service: [tcp/79, udp/79], action: override-deny}}
 {rules}"
     );
     let file = SourceFile { name: "test.yaml".to_owned(), text };
-    let loaded = load_texts(&[file]).expect("a valid policy");
+    let mut loaded = load_texts(&[file]).expect("a valid policy");
+    for rule in loaded.policy.tiers.iter_mut().flat_map(|tier| &mut tier.rules) {
+        rule.on_revoke = if rule.name == "web-to-db" { OnRevoke::Drain(1) } else { OnRevoke::Cut };
+        if rule.action == Action::Deny {
+            rule.action = Action::Reject;
+        }
+    }
     let wires = ["w".to_owned()];
     let options = CompileOptions { wires: &wires, ..CompileOptions::default() };
     compile(&loaded.policy, &options).expect("it compiles").table
@@ -72,6 +80,10 @@ fn traffic() -> Vec<Vec<u8>> {
         packets.push(udp.partial_checksum().build());
         packets.push(tcp.clone().syn().build());
         packets.push(tcp.seq(1).ack(1).payload(b"data").build());
+        packets.push(Packet::tcp(format!("10.0.0.1:{port}").as_str(), "10.0.0.2:79").syn().build());
+        packets.push(
+            Packet::udp(format!("[fd00::1]:{port}").as_str(), "[fd00::2]:79").payload([0; 1400]).build(),
+        );
         packets.push(Packet::tcp(format!("10.0.0.2:{port}").as_str(), "10.0.0.1:9").syn().build());
         packets.push(Packet::udp(format!("10.0.0.3:{port}").as_str(), "10.0.0.2:53").build());
     }
@@ -129,6 +141,7 @@ fn the_packet_path_allocates_nothing() {
     let counted = |counter: u64, what: &str| assert!(counter > 0, "the traffic had no {what}");
     counted(rig.counters.flow_hits.get(), "known flow");
     counted(rig.counters.flow_stale.get(), "stale flow");
+    counted(rig.counters.made.get(), "answer to a refused frame");
     counted(rig.counters.flows_evicted.get(), "eviction");
     counted(rig.counters.checksums_finished.get(), "unfinished checksum");
     counted(rig.counters.drop_records_lost.get() + rig.counters.dropped_in_all(), "drop");

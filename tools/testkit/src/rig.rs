@@ -8,7 +8,7 @@ use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::frame::{Batch, Umem};
 use dataplane::pipeline::{Arrival, Outbox, Pipeline, PipelineParts, SourceCheck, Stage};
-use dataplane::policy::{PolicyTable, Publisher};
+use dataplane::policy::{PolicyTable, Publisher, Snapshot};
 use dataplane::verdict::{DropReason, RuleId, Side, WireId};
 
 /// What became of a packet.
@@ -80,6 +80,10 @@ pub struct Rig {
     /// The moment of the next packet.
     pub now: Now,
     out: Outbox,
+    /// Every snapshot that was in force when packets came.
+    snapshots: Vec<Arc<Snapshot>>,
+    /// What left with the last packets, by the port it left from.
+    left: Vec<(Side, Vec<u8>)>,
 }
 
 /// The wire every rig is on.
@@ -120,7 +124,8 @@ impl Rig {
         let umem = Umem::anonymous(options.chunks, 2048).expect("a UMEM");
         let out = Outbox::new(pipeline.forward_max());
         let now = Now::from_nanos(1_000_000_000);
-        Self { umem, pipeline, publisher, flows, counters, records, now, out }
+        let (snapshots, left) = (Vec::new(), Vec::new());
+        Self { umem, pipeline, publisher, flows, counters, records, now, out, snapshots, left }
     }
 
     /// Moves time forward.
@@ -128,13 +133,14 @@ impl Rig {
         self.now = self.now.plus_millis(millis);
     }
 
-    /// Sends one packet and says what became of it. Fragments that it set free are forwarded too and are only
-    /// counted: use [`Rig::send_all`] to see them.
+    /// Sends one packet and says what became of it. Fragments that it set free are forwarded too, and its sender may
+    /// be told that it was refused: see [`Rig::left`].
     ///
     /// # Panics
     /// If frames are not conserved.
     pub fn send(&mut self, side: Side, packet: &[u8]) -> Fate {
         let held = self.counters.held.get();
+        let made = self.counters.made.get();
         let mut sent = self.send_all(side, &[packet]);
         if let Some(record) = self.last_record() {
             return Fate::Dropped(record.reason, record.rule);
@@ -142,6 +148,7 @@ impl Rig {
         if self.counters.held.get() > held {
             return Fate::Held;
         }
+        assert_eq!(self.counters.made.get(), made, "a frame was made although nothing was refused");
         Fate::Forwarded(sent.pop().expect("neither forwarded, dropped nor held"))
     }
 
@@ -151,7 +158,12 @@ impl Rig {
     /// If frames are not conserved, or a packet does not fit a chunk.
     pub fn send_all<P: AsRef<[u8]>>(&mut self, side: Side, packets: &[P]) -> Vec<Vec<u8>> {
         let arrival = Arrival { wire: WIRE, side, now: self.now };
-        let mut left = Vec::new();
+        self.left.clear();
+        if let Some(now) = self.publisher.current()
+            && self.snapshots.last().is_none_or(|last| last.epoch != now.epoch)
+        {
+            self.snapshots.push(now);
+        }
         for packets in packets.chunks(dataplane::frame::BATCH_MAX) {
             let mut batch = Batch::new();
             for packet in packets {
@@ -162,10 +174,16 @@ impl Rig {
             }
             self.pipeline.process(&mut self.umem, arrival, &mut batch, &mut self.out);
             assert!(batch.is_empty(), "the pipeline left frames in the batch");
-            self.collect(&mut left);
+            self.collect();
         }
         self.assert_conserved();
-        left
+        self.left.iter().map(|(_, bytes)| bytes.clone()).collect()
+    }
+
+    /// What left with the last call of [`Rig::send`], [`Rig::send_all`] or [`Rig::tick`], and from which port.
+    #[must_use]
+    pub fn left(&self) -> &[(Side, Vec<u8>)] {
+        &self.left
     }
 
     /// Runs the pipeline's upkeep; returns the frames that left.
@@ -173,19 +191,19 @@ impl Rig {
     /// # Panics
     /// If frames are not conserved.
     pub fn tick(&mut self) -> Vec<Vec<u8>> {
+        self.left.clear();
         self.pipeline.tick(&mut self.umem, self.now, &mut self.out);
-        let mut left = Vec::new();
-        self.collect(&mut left);
+        self.collect();
         self.assert_conserved();
-        left
+        self.left.iter().map(|(_, bytes)| bytes.clone()).collect()
     }
 
-    fn collect(&mut self, left: &mut Vec<Vec<u8>>) {
+    fn collect(&mut self) {
         for side in [Side::Inside, Side::Outside] {
             let frames = self.out.from(side);
             self.counters.side(side).forwarded.add(frames.len() as u64);
             for frame in frames.drain(..) {
-                left.push(self.umem.bytes(&frame).to_vec());
+                self.left.push((side.peer(), self.umem.bytes(&frame).to_vec()));
                 self.umem.release(frame);
             }
         }
@@ -205,9 +223,13 @@ impl Rig {
         let held = usize::try_from(self.counters.held.get()).expect("fits");
         assert_eq!(self.umem.free() + held, census.total() as usize, "a frame leaked: {census:?}");
         assert_eq!(self.counters.unaccounted(), 0, "a packet was not counted once");
-        if let Some(snapshot) = self.publisher.current() {
-            let decided: u64 = self.counters.decisions.get();
-            assert!(snapshot.hits.total() <= decided, "more hits than decisions");
+        let hits: u64 = self.snapshots.iter().map(|snapshot| snapshot.hits.total()).sum();
+        assert_eq!(hits, self.counters.decisions.get(), "hits and defaults do not add up to the decisions");
+        for snapshot in &self.snapshots {
+            for draft in &snapshot.drafts {
+                let (asked, decided) = (draft.hits.total(), snapshot.hits.total());
+                assert_eq!(asked, decided, "draft {} was not asked for every decision", draft.id);
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 mod accepted;
 mod documents;
 mod inventory;
-mod language;
 mod random;
 mod rendered;
 mod rules;

@@ -59,7 +59,7 @@ fn a_cut_flow_goes_before_a_half_open_one() {
     for n in 0..16 {
         make(&table, n, if n == 5 { Class::Assured } else { Class::HalfOpen });
     }
-    find(&table, &udp(5), at(40)).unwrap().cut(Epoch(2), RuleId(1)).unwrap();
+    cut(&mut find(&table, &udp(5), at(40)).unwrap(), 2, 1).unwrap();
     let evicted = insert(&table, &udp(1000), at(40)).unwrap().evicted.unwrap();
     assert_eq!((evicted.class, evicted.view.key), (Class::Closed, udp(5)));
 }

@@ -85,14 +85,14 @@ fn a_cut_datagram_flow_lives_again_when_allowed() {
     let (table, key) = (table(64), udp(2));
     insert(&table, &key, at(1)).unwrap();
     let mut handle = find(&table, &key, at(1)).unwrap();
-    handle.cut(Epoch(2), RuleId(9)).unwrap();
+    cut(&mut handle, 2, 9).unwrap();
     assert!(handle.is_cut());
     let mut handle = find(&table, &key, at(2)).unwrap();
     assert_eq!((handle.epoch(), handle.rule(), handle.is_cut()), (Epoch(2), RuleId(9), true));
     for direction in [CLIENT, SERVER] {
         assert_eq!(handle.observe(direction, 1, at(2)), Err(DropReason::Revoked));
     }
-    handle.restamp(Epoch(3), RuleId(7), Some(RuleId(8))).unwrap();
+    allow(&mut handle, 3, 7, Some(RuleId(8))).unwrap();
     assert_eq!(handle.observe(SERVER, 1, at(2)), Ok(()));
     let view = table.views(at(2)).next().unwrap();
     assert_eq!((view.cut, view.epoch, view.potential), (false, Epoch(3), Some(RuleId(8))));
@@ -103,8 +103,8 @@ fn a_cut_connection_stays_cut_until_a_new_syn() {
     let (table, key) = (table(64), key(protocol::TCP, 2));
     establish(&table, &key, at(1));
     let mut handle = find(&table, &key, at(1)).unwrap();
-    handle.cut(Epoch(2), RuleId(9)).unwrap();
-    handle.restamp(Epoch(3), RuleId(7), None).unwrap();
+    cut(&mut handle, 2, 9).unwrap();
+    allow(&mut handle, 3, 7, None).unwrap();
     assert_eq!((handle.is_cut(), handle.epoch()), (true, Epoch(3)), "decided once per epoch, still cut");
     let ack = handle.observe_tcp(CLIENT, &segment(ACK, 101, 501), 60, at(2));
     assert_eq!(ack, Err(DropReason::Revoked));
@@ -135,8 +135,8 @@ fn an_older_epoch_changes_nothing() {
     insert(&table, &key, at(1)).unwrap();
     let mut newer = find(&table, &key, at(1)).unwrap();
     let mut older = newer;
-    newer.cut(Epoch(5), RuleId(9)).unwrap();
-    older.restamp(Epoch(4), RuleId(1), None).unwrap();
+    cut(&mut newer, 5, 9).unwrap();
+    allow(&mut older, 4, 1, None).unwrap();
     assert!(older.is_cut(), "the handle learns the newer decision");
     assert!(find(&table, &key, at(1)).unwrap().is_cut());
 }
@@ -153,8 +153,8 @@ fn a_handle_never_touches_another_flow() {
     let before: Vec<FlowView> = table.views(later).collect();
     assert_eq!(handle.observe(CLIENT, 1, later), Err(DropReason::FlowContended));
     assert_eq!(handle.account(CLIENT, 1), Err(DropReason::FlowContended));
-    assert_eq!(handle.cut(Epoch(2), RuleId(1)), Err(DropReason::FlowContended));
-    assert_eq!(handle.restamp(Epoch(2), RuleId(1), None), Err(DropReason::FlowContended));
+    assert_eq!(cut(&mut handle, 2, 1), Err(DropReason::FlowContended));
+    assert_eq!(allow(&mut handle, 2, 1, None), Err(DropReason::FlowContended));
     assert!(handle.reopen(&key, &new_flow(&key), later).is_err());
     assert_eq!(table.views(later).collect::<Vec<_>>(), before);
 }

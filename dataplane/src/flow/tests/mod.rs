@@ -8,7 +8,7 @@ use super::*;
 use crate::address::Address;
 use crate::clock::Now;
 use crate::headers::{Ports, Tcp, flags, protocol};
-use crate::verdict::{DropReason, Epoch, RuleId, WireId};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms, WireId};
 
 mod cost;
 mod eviction;
@@ -72,8 +72,25 @@ fn new_flow(key: &FlowKey) -> NewFlow {
         epoch: Epoch(1),
         rule: RuleId(7),
         potential: None,
+        terms: Terms::default(),
         bytes: 60,
     }
+}
+
+/// Policy of this epoch denies the flow by this rule, and it dies.
+fn cut(handle: &mut FlowHandle<'_>, epoch: u32, rule: u32) -> Result<(), DropReason> {
+    let drafts = DraftAnswers::default();
+    handle.rule_on(Epoch(epoch), Ruling::Cut { rule: RuleId(rule), told: false, drafts })
+}
+
+/// Policy of this epoch allows the flow by this rule.
+fn allow(
+    handle: &mut FlowHandle<'_>,
+    epoch: u32,
+    rule: u32,
+    potential: Option<RuleId>,
+) -> Result<(), DropReason> {
+    handle.rule_on(Epoch(epoch), Ruling::Allow { rule: RuleId(rule), potential, terms: Terms::default() })
 }
 
 fn table(capacity: usize) -> FlowTable {

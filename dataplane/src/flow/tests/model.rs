@@ -96,9 +96,9 @@ impl Model {
     fn decide(&mut self, key: &FlowKey, cut: bool) {
         let Some(mut handle) = find(&self.table, key, at(self.now)) else { return };
         self.epoch = Epoch(self.epoch.0 + 1);
-        let stamped =
-            if cut { handle.cut(self.epoch, RuleId(1)) } else { handle.restamp(self.epoch, RuleId(2), None) };
-        stamped.unwrap();
+        let Epoch(epoch) = self.epoch;
+        let ruled = if cut { super::cut(&mut handle, epoch, 1) } else { allow(&mut handle, epoch, 2, None) };
+        ruled.unwrap();
         self.flows.get_mut(key).unwrap().cut = cut;
     }
 

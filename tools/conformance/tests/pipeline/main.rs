@@ -4,9 +4,11 @@
 
 mod fragments;
 mod identity;
+mod refusal;
 mod revocation;
 mod stateful;
 
+use control::policy::valid::Rule;
 use control::policy::{CompileOptions, Compiled, SourceFile, compile, load_texts};
 use dataplane::verdict::{DropReason, RuleId, Side};
 use testkit::Packet;
@@ -25,8 +27,14 @@ networks:
 
 /// `INVENTORY` with these rules, compiled for a process whose only wire is `w`.
 pub(crate) fn compiled(rules: &str) -> Compiled {
+    compiled_with(rules, |_| {})
+}
+
+/// The same, each rule changed by `change` first.
+pub(crate) fn compiled_with(rules: &str, change: impl FnMut(&mut Rule)) -> Compiled {
     let file = SourceFile { name: "test.yaml".to_owned(), text: format!("{INVENTORY}{rules}") };
-    let loaded = load_texts(&[file]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    let mut loaded = load_texts(&[file]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    loaded.policy.tiers.iter_mut().flat_map(|tier| &mut tier.rules).for_each(change);
     let wires = ["w".to_owned()];
     compile(&loaded.policy, &CompileOptions { wires: &wires, ..CompileOptions::default() }).unwrap()
 }

@@ -1,10 +1,11 @@
 //! A new policy takes hold on the next packet of either direction.
 
-use dataplane::verdict::{DropReason, Side};
+use dataplane::policy::PolicyTable;
+use dataplane::verdict::{DropReason, OnRevoke, RuleId, Side};
 use testkit::Packet;
 use testkit::rig::{Fate, Rig, RigOptions};
 
-use crate::{WEB_TO_DB, compiled, reason, rig};
+use crate::{WEB_TO_DB, compiled, compiled_with, reason, rig};
 
 const NOTHING: &str = "
 rules:
@@ -86,4 +87,129 @@ fn an_icmp_error_about_a_revoked_flow_dies_with_it() {
     assert!(rig.send(Side::Outside, &error).is_forwarded());
     rig.publisher.publish(compiled(NOTHING).table);
     assert_eq!(reason(&rig.send(Side::Outside, &error)), Some(DropReason::Revoked));
+}
+
+fn ending(on_revoke: OnRevoke) -> PolicyTable {
+    compiled_with(WEB_TO_DB, |rule| rule.on_revoke = on_revoke).table
+}
+
+/// Its protocol, the packets that open it, and one packet of each direction afterwards.
+type Conversation = (&'static str, Vec<(Side, Vec<u8>)>, [Vec<u8>; 2]);
+
+fn conversations() -> [Conversation; 2] {
+    let (web, db) = ("10.0.0.1:999", "10.0.0.2:80");
+    let tcp = vec![
+        (Side::Inside, Packet::tcp(web, db).syn().seq(100).build()),
+        (Side::Outside, Packet::tcp(db, web).syn().seq(500).ack(101).build()),
+        (Side::Inside, Packet::tcp(web, db).seq(101).ack(501).build()),
+    ];
+    let data =
+        [Packet::tcp(web, db).seq(101).ack(501).build(), Packet::tcp(db, web).seq(501).ack(101).build()];
+    let (web, db) = ("[fd00::1]:999", "[fd00::2]:80");
+    let both = [Packet::udp(web, db).build(), Packet::udp(db, web).build()];
+    let udp = vec![(Side::Inside, both[0].clone()), (Side::Outside, both[1].clone())];
+    [("TCP", tcp, data), ("UDP", udp, both)]
+}
+
+/// Whether both directions pass, and by which rule the flow does or does not.
+fn state(rig: &mut Rig, both: &[Vec<u8>; 2]) -> (bool, RuleId) {
+    let inside = rig.send(Side::Inside, &both[0]);
+    let outside = rig.send(Side::Outside, &both[1]);
+    assert_eq!(inside.is_forwarded(), outside.is_forwarded(), "both directions share one fate");
+    let rules: Vec<_> = rig.flows.views(rig.now).map(|view| view.rule).collect();
+    assert_eq!(rules.len(), 1);
+    (inside.is_forwarded(), rules[0])
+}
+
+#[test]
+fn a_draining_flow_lives_its_seconds_and_no_policy_prolongs_them() {
+    for (name, opening, both) in conversations() {
+        let mut rig = Rig::new(ending(OnRevoke::Drain(30)), &RigOptions::default());
+        for (side, packet) in &opening {
+            assert!(rig.send(*side, packet).is_forwarded(), "{name}");
+        }
+        rig.publisher.publish(compiled(NOTHING).table);
+        for second in [0, 10, 20] {
+            assert_eq!(state(&mut rig, &both), (true, RuleId::DRAINING), "{name}: after {second} s");
+            rig.publisher.publish(compiled(NOTHING).table);
+            rig.pass_millis(10_000);
+        }
+        assert_eq!(state(&mut rig, &both), (false, RuleId::DEFAULT_DENY), "{name}: after 30 s");
+        rig.publisher.publish(compiled(NOTHING).table);
+        assert!(!state(&mut rig, &both).0, "{name}: it drains once");
+        let hits = |rule| -> u64 { rig.publisher.current().unwrap().hits.of(rule) };
+        assert_eq!((hits(RuleId::DRAINING), hits(RuleId::DEFAULT_DENY)), (0, 1), "{name}");
+        assert_eq!(rig.counters.flows_cut.get(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_draining_flow_costs_one_decision_and_dies_under_the_same_policy() {
+    for (name, opening, both) in conversations() {
+        let mut rig = Rig::new(ending(OnRevoke::Drain(1)), &RigOptions::default());
+        opening.iter().for_each(|(side, packet)| assert!(rig.send(*side, packet).is_forwarded(), "{name}"));
+        rig.publisher.publish(compiled(NOTHING).table);
+        let before = rig.counters.decisions.get();
+        for _ in 0..9 {
+            assert!(state(&mut rig, &both).0, "{name}");
+            rig.pass_millis(100);
+        }
+        assert_eq!(rig.counters.decisions.get(), before + 1, "{name}");
+        rig.pass_millis(100);
+        assert_eq!(state(&mut rig, &both), (false, RuleId::DEFAULT_DENY), "{name}");
+        assert_eq!(rig.counters.decisions.get(), before + 2, "{name}: what cuts it is asked for once");
+    }
+}
+
+#[test]
+fn a_draining_flow_that_is_allowed_again_is_as_new() {
+    for (name, opening, both) in conversations() {
+        let mut rig = Rig::new(ending(OnRevoke::Drain(5)), &RigOptions::default());
+        opening.iter().for_each(|(side, packet)| assert!(rig.send(*side, packet).is_forwarded(), "{name}"));
+        rig.publisher.publish(compiled(NOTHING).table);
+        assert_eq!(state(&mut rig, &both), (true, RuleId::DRAINING), "{name}");
+        rig.publisher.publish(ending(OnRevoke::Drain(5)));
+        rig.pass_millis(20_000);
+        let (alive, rule) = state(&mut rig, &both);
+        assert!(alive && rule >= RuleId::FIRST, "{name}: {rule:?}");
+        rig.publisher.publish(compiled(NOTHING).table);
+        assert_eq!(state(&mut rig, &both), (true, RuleId::DRAINING), "{name}: its seconds are whole again");
+    }
+}
+
+#[test]
+fn a_kept_flow_outlives_every_policy_and_no_new_one_begins() {
+    for (name, opening, both) in conversations() {
+        let mut rig = Rig::new(ending(OnRevoke::Keep), &RigOptions::default());
+        opening.iter().for_each(|(side, packet)| assert!(rig.send(*side, packet).is_forwarded(), "{name}"));
+        for round in 0..5 {
+            rig.publisher.publish(compiled(NOTHING).table);
+            assert_eq!(state(&mut rig, &both), (true, RuleId::KEPT), "{name}: round {round}");
+            rig.pass_millis(60_000);
+        }
+        assert_eq!(rig.publisher.current().unwrap().hits.of(RuleId::KEPT), 1, "{name}");
+        assert_eq!(rig.counters.flows_cut.get(), 0, "{name}");
+        let new = Packet::udp("10.0.0.1:7", "10.0.0.2:7").build();
+        assert_eq!(reason(&rig.send(Side::Inside, &new)), Some(DropReason::Policy), "{name}");
+        rig.publisher.publish(ending(OnRevoke::Cut));
+        assert!(state(&mut rig, &both).0, "{name}");
+        rig.publisher.publish(compiled(NOTHING).table);
+        assert!(!state(&mut rig, &both).0, "{name}: the rule that allows it now says otherwise");
+    }
+}
+
+#[test]
+fn what_was_cut_is_given_no_time_again() {
+    for on_revoke in [OnRevoke::Drain(30), OnRevoke::Keep, OnRevoke::Drain(0)] {
+        let udp = Packet::udp("10.0.0.1:9", "10.0.0.2:9").build();
+        let mut rig = Rig::new(ending(OnRevoke::Cut), &RigOptions::default());
+        assert!(rig.send(Side::Inside, &udp).is_forwarded());
+        rig.publisher.publish(compiled(NOTHING).table);
+        assert_eq!(reason(&rig.send(Side::Inside, &udp)), Some(DropReason::Revoked));
+        rig.publisher.publish(ending(on_revoke));
+        assert!(rig.send(Side::Inside, &udp).is_forwarded(), "a datagram flow lives again");
+        rig.publisher.publish(compiled(NOTHING).table);
+        let lives = on_revoke != OnRevoke::Drain(0);
+        assert_eq!(rig.send(Side::Inside, &udp).is_forwarded(), lives, "{on_revoke:?}");
+    }
 }
