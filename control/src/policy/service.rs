@@ -201,6 +201,32 @@ fn has_parts(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | SCTP | ICMP | ICMPV6)
 }
 
+/// What is in `ranges` and not in `except`; both sorted, disjoint and not adjacent, as the result is.
+#[must_use]
+pub fn without(ranges: &[ServiceRange], except: &[ServiceRange]) -> Vec<ServiceRange> {
+    let mut left = Vec::with_capacity(ranges.len() + except.len());
+    let mut out = except.iter().peekable();
+    for range in ranges {
+        let mut first = range.first;
+        while out.next_if(|gap| gap.last < first).is_some() {}
+        // The last gap may reach into the next range, so it is looked at again there.
+        while let Some(gap) = out.peek().filter(|gap| gap.first <= range.last) {
+            if gap.first > first {
+                left.push(ServiceRange { first, last: gap.first - 1 });
+            }
+            first = first.max(gap.last + 1);
+            if gap.last >= range.last {
+                break;
+            }
+            out.next();
+        }
+        if first <= range.last {
+            left.push(ServiceRange { first, last: range.last });
+        }
+    }
+    left
+}
+
 /// Sorts `ranges` and merges what overlaps or touches, keeping the invariant of [`ServiceRange`]: a range spans two
 /// protocols only if it covers both whole.
 pub fn normalise(ranges: &mut Vec<ServiceRange>) {

@@ -7,18 +7,58 @@ use super::valid::{Action, Mode, Prefix, Requirement, Selector};
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.requirements.as_slice() {
-            [] => f.write_str("any"),
-            [Requirement::AnyWorkload] => f.write_str("any-workload"),
-            [Requirement::NoWorkload] => f.write_str("no-workload"),
-            all => {
-                f.write_str("{")?;
-                // With other requirements beside it, "is a workload" has no form of its own in the language.
-                for (at, one) in all.iter().enumerate() {
-                    write!(f, "{}{one}", if at == 0 { "" } else { ", " })?;
-                }
-                f.write_str("}")
-            }
+            [] => return f.write_str("any"),
+            [Requirement::AnyWorkload] => return f.write_str("any-workload"),
+            [Requirement::NoWorkload] => return f.write_str("no-workload"),
+            _ => {}
         }
+        // A key stands once in a mapping; what else is said of it goes into the long form.
+        let mut seen: Vec<&str> = Vec::new();
+        let (short, long): (Vec<_>, Vec<_>) = self.requirements.iter().partition(|one| {
+            let first = !seen.contains(&one.key());
+            seen.push(one.key());
+            first
+        });
+        let short: Vec<String> = short.iter().map(ToString::to_string).collect();
+        write!(f, "{{{}", short.join(", "))?;
+        if !long.is_empty() {
+            let long: Vec<String> = long.iter().map(|one| Expression(one).to_string()).collect();
+            write!(f, ", matchExpressions: [{}]", long.join(", "))?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl Requirement {
+    /// What stands before the colon.
+    fn key(&self) -> &str {
+        match self {
+            Self::In(key, _) | Self::NotIn(key, _) | Self::Exists(key) | Self::NotExists(key) => key,
+            Self::Workload(_) | Self::AnyWorkload | Self::NoWorkload => "workload",
+            Self::Network(_) | Self::NotNetwork(_) => "network",
+        }
+    }
+}
+
+/// A requirement in the form of Kubernetes.
+struct Expression<'a>(&'a Requirement);
+
+impl fmt::Display for Expression<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operator, values): (_, &[String]) = match self.0 {
+            Requirement::In(_, values) | Requirement::Workload(values) | Requirement::Network(values) => {
+                ("In", values)
+            }
+            Requirement::NotIn(_, values) | Requirement::NotNetwork(values) => ("NotIn", values),
+            Requirement::Exists(_) | Requirement::AnyWorkload => ("Exists", &[]),
+            Requirement::NotExists(_) | Requirement::NoWorkload => ("DoesNotExist", &[]),
+        };
+        write!(f, "{{key: {}, operator: {operator}", Scalar(self.0.key()))?;
+        if !values.is_empty() {
+            let values: Vec<String> = values.iter().map(|value| Scalar(value).to_string()).collect();
+            write!(f, ", values: [{}]", values.join(", "))?;
+        }
+        f.write_str("}")
     }
 }
 
@@ -31,9 +71,9 @@ impl fmt::Display for Requirement {
             Self::NotExists(key) => write!(f, "{}: {{exists: false}}", Scalar(key)),
             Self::Workload(names) => write!(f, "workload: {}", Values(names)),
             Self::Network(names) => write!(f, "network: {}", Values(names)),
-            Self::AnyWorkload => f.write_str("any-workload"),
+            Self::AnyWorkload => f.write_str("workload: {exists: true}"),
             Self::NotNetwork(names) => write!(f, "network: {{not: {}}}", Values(names)),
-            Self::NoWorkload => f.write_str("no-workload"),
+            Self::NoWorkload => f.write_str("workload: {exists: false}"),
         }
     }
 }
@@ -74,7 +114,7 @@ impl fmt::Display for Prefix {
 }
 
 impl Action {
-    /// `allow` or `deny`.
+    /// `allow`, `deny`, `reject` or `pass`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

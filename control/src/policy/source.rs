@@ -7,12 +7,18 @@
 //! The types carry the documentation of the language: their docstrings are the descriptions of the JSON Schema.
 
 mod fields;
+mod intent;
 mod native;
+mod peers;
+mod proof;
 mod schema;
 mod yaml;
 
 use schemars::JsonSchema;
 
+pub use intent::{RingfenceSource, RuleSource, RulesetSource, TierSource};
+pub use peers::{PeersSource, RequirementSource, SelectorSource, TestSource};
+pub use proof::{AssertionSource, PolicyTestSource};
 pub use schema::json_schema;
 
 use super::diagnostics::{Sink, Span};
@@ -47,10 +53,21 @@ pub struct PolicySource {
     /// Named sets of protocols and ports. At most 100,000.
     #[schemars(default)]
     pub services: Vec<ServiceSource>,
-    /// Who may speak to whom, and how. Order has no meaning: an `override-deny` beats every `allow`, an `allow`
-    /// beats every `deny`, and what no rule allows is denied. At most 1,000,000.
-    #[schemars(default)]
+    /// Who may speak to whom, and how. Order has no meaning: an override beats every `allow`, an `allow` beats every
+    /// `deny` and `reject`, and what no rule allows is denied. At most 1,000,000, those of rulesets and tiers included.
+    #[schemars(default, with = "Vec<schema::PlainRule>")]
     pub rules: Vec<RuleSource>,
+    /// Rules that share a scope: what belongs to one application, one environment, one team. At most 100,000.
+    #[schemars(default)]
+    pub rulesets: Vec<RulesetSource>,
+    /// Groups of endpoints that speak among themselves and with nobody else, unless a rule says otherwise. At most
+    /// 10,000.
+    #[schemars(default)]
+    pub ringfences: Vec<RingfenceSource>,
+    /// Tiers of your own beside `infrastructure` (order 0), `override` (1000), `application` (2000) and `boundary`
+    /// (3000). At most 100.
+    #[schemars(default)]
+    pub tiers: Vec<TierSource>,
     /// How strictly the policy is applied, by selector. The first entry that matches a workload and names the
     /// direction counts; without one, `full`. At most 10,000.
     #[schemars(default)]
@@ -62,6 +79,12 @@ pub struct PolicySource {
     /// `0x88cc`. All others are dropped. At most 1,024.
     #[schemars(default)]
     pub ether_types: Words,
+    /// What must hold of every flow, whichever labels its ends have, before the policy is published. At most 10,000.
+    #[schemars(default)]
+    pub assertions: Vec<AssertionSource>,
+    /// Flows with the verdict that is expected, for `ringfence policy test`. At most 100,000.
+    #[schemars(default)]
+    pub tests: Vec<PolicyTestSource>,
 }
 
 /// A machine or container.
@@ -81,6 +104,21 @@ pub struct WorkloadSource {
     /// The wire it stands behind, as the daemon's configuration names it: its addresses are refused elsewhere.
     #[schemars(default, with = "String")]
     pub wire: Option<Word>,
+    /// Services of its own that carry labels of their own. At most 1,024.
+    #[schemars(default)]
+    pub listeners: Vec<ListenerSource>,
+}
+
+/// A service of a workload with labels of its own: flows to it see these in place of the workload's, key by key.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename = "listener", deny_unknown_fields)]
+pub struct ListenerSource {
+    /// Unique in its workload; letters as for a workload.
+    pub name: Word,
+    /// Names of services, or port specifications; no two listeners of a workload share a port.
+    pub service: Words,
+    /// Keys with one or several values, at least one key.
+    pub labels: LabelsSource,
 }
 
 /// A named set of address prefixes.
@@ -109,23 +147,6 @@ pub struct ServiceSource {
     pub ports: Words,
 }
 
-/// Who may speak to whom. Replies belong to the flow that was opened and need no rule.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(rename = "rule", deny_unknown_fields)]
-pub struct RuleSource {
-    /// Unique among rules; letters as for a workload. `default/` and `infrastructure/` are taken.
-    pub name: Word,
-    /// Who opens the flow.
-    pub from: PeersSource,
-    /// Who is spoken to.
-    pub to: PeersSource,
-    /// Names of services, port specifications, or `any`. At least one, at most 4,096.
-    pub service: Words,
-    /// `allow`, if not told.
-    #[schemars(default, with = "schema::Action")]
-    pub action: Option<Word>,
-}
-
 /// How strictly the policy is applied to the workloads that match.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[schemars(rename = "enforcement", deny_unknown_fields)]
@@ -147,46 +168,6 @@ pub struct EnforcementSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelsSource(pub Vec<(Word, Words)>);
 
-/// One selector, or a list of which any may match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeersSource {
-    /// Where it was written.
-    pub span: Span,
-    /// The selectors.
-    pub selectors: Vec<SelectorSource>,
-}
-
-/// Which endpoints are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SelectorSource {
-    /// `any`: every address there is.
-    Any(Span),
-    /// `any-workload`: every workload, labelled or not.
-    AnyWorkload(Span),
-    /// Those for which all requirements hold.
-    All(Span, Vec<RequirementSource>),
-}
-
-/// One requirement of a selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequirementSource {
-    /// A label key, or one of the words `workload` and `network`.
-    pub key: Word,
-    /// What must hold for it.
-    pub test: TestSource,
-}
-
-/// What must hold for a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TestSource {
-    /// It has one of these values.
-    In(Words),
-    /// It has none of these values.
-    Not(Words, Span),
-    /// It is there, or is not.
-    Exists(bool, Span),
-}
-
 /// The fields of a document, in the order in which messages list them.
 const DOCUMENT: &[&str] = &[
     "ringfence",
@@ -194,14 +175,19 @@ const DOCUMENT: &[&str] = &[
     "networks",
     "services",
     "rules",
+    "rulesets",
+    "ringfences",
+    "tiers",
     "enforcement",
     "infrastructure",
     "ether_types",
+    "assertions",
+    "tests",
 ];
-const WORKLOAD: &[&str] = &["name", "labels", "addresses", "macs", "wire"];
+const WORKLOAD: &[&str] = &["name", "labels", "addresses", "macs", "wire", "listeners"];
+const LISTENER: &[&str] = &["name", "service", "labels"];
 const NETWORK: &[&str] = &["name", "cidrs", "labels"];
 const SERVICE: &[&str] = &["name", "ports"];
-const RULE: &[&str] = &["name", "from", "to", "service", "action"];
 const ENFORCEMENT: &[&str] = &["select", "ingress", "egress"];
 
 /// Reads every document of `file`, number `index` of the load, into `policy`. Returns whether the whole file could

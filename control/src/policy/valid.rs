@@ -270,6 +270,12 @@ pub struct ServiceRange {
 impl ServiceRange {
     /// Every protocol and port.
     pub const ANY: Self = Self { first: 0, last: 0x00ff_ffff };
+
+    /// Whether `key` lies in it.
+    #[must_use]
+    pub const fn contains(self, key: u32) -> bool {
+        self.first <= key && key <= self.last
+    }
 }
 
 /// Enforcement of the workloads that match.

@@ -2,13 +2,17 @@
 
 mod addresses;
 mod built_in;
+mod enforcement;
 mod inventory;
 mod labels;
 mod names;
+mod proof;
 mod reach;
+mod ringfences;
 mod rules;
 mod selectors;
 mod services;
+mod tiers;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +21,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use built_in::BUILT_IN;
+pub(crate) use proof::VERDICTS;
+pub(crate) use ringfences::OUTSIDE;
+pub(crate) use tiers::{ACTIONS, TIER_ACTIONS};
 
 use super::diagnostics::{Code, Finding, Sink, Span};
 use super::source::PolicySource;
@@ -31,12 +38,14 @@ const ENFORCEMENT_MAX: usize = 10_000;
 /// The most EtherTypes.
 const ETHER_TYPES_MAX: usize = 1_024;
 
-/// The actions of a rule, with what they mean.
-pub(crate) const ACTIONS: &[(&str, &str)] = &[
-    ("allow", "Lets the flow through, unless an `override-deny` matches."),
-    ("deny", "Stops the flow, unless an `allow` matches."),
-    ("override-deny", "Stops the flow whatever else is allowed."),
-];
+/// The most rulesets.
+const RULESETS_MAX: usize = 100_000;
+/// The most ringfences, and the most assertions.
+const STATEMENTS_MAX: usize = 10_000;
+/// The most policy tests.
+const TESTS_MAX: usize = 100_000;
+/// The most tiers of the user's own.
+const TIERS_MAX: usize = 100;
 
 /// The modes of enforcement, with what they mean.
 pub(crate) const MODES: &[(&str, Mode, &str)] = &[
@@ -94,28 +103,47 @@ pub(crate) fn validate(
     let mut context = Context { sink, files, whole };
     limits(source, &mut context);
     let mut known = Known::default();
+    services::define(&source.services, &mut known, &mut context);
     let workloads = inventory::workloads(&source.workloads, &mut known, &mut context);
     let networks = inventory::networks(&source.networks, &mut known, &mut context);
-    services::define(&source.services, &mut known, &mut context);
     let mut reach = reach::Reach::new(&workloads, &networks);
-    let tiers = rules::tiers(source, &known, &mut reach, &mut context);
-    let enforcement = rules::enforcement(&source.enforcement, &known, &mut reach, &mut context);
+    let tiers = tiers::all(source, &known, &mut reach, &mut context);
+    let enforcement = enforcement::enforcement(&source.enforcement, &known, &mut reach, &mut context);
     let ether_types = built_in::ether_types(&source.ether_types, &mut context);
     drop(reach);
-    ValidPolicy { workloads, networks, tiers, enforcement, ether_types, ..ValidPolicy::default() }
+    let assertions = proof::assertions(&source.assertions, &known, &mut context);
+    let tests = proof::tests(&source.tests, &workloads, &tiers, &known, &mut context);
+    ValidPolicy { workloads, networks, tiers, enforcement, ether_types, assertions, tests }
 }
 
 fn limits(source: &PolicySource, context: &mut Context<'_, '_>) {
     let PolicySource { workloads, networks, services, rules, enforcement, ether_types, .. } = source;
     let objects = OBJECTS_MAX;
     context.at_most(workloads.len(), objects, "workloads", || Some(workloads.get(objects)?.name.span));
-    context.at_most(rules.len(), objects, "rules", || Some(rules.get(objects)?.name.span));
+    let grouped =
+        source.rulesets.iter().map(|one| &one.rules).chain(source.tiers.iter().map(|one| &one.rules));
+    let count = rules.len() + grouped.clone().map(Vec::len).sum::<usize>();
+    context.at_most(count, objects, "rules", || {
+        Some(rules.iter().chain(grouped.flatten()).nth(objects)?.name.span)
+    });
     context.at_most(networks.len(), GROUPS_MAX, "networks", || Some(networks.get(GROUPS_MAX)?.name.span));
     context.at_most(services.len(), GROUPS_MAX, "services", || Some(services.get(GROUPS_MAX)?.name.span));
+    let rulesets = &source.rulesets;
+    context.at_most(rulesets.len(), RULESETS_MAX, "rulesets", || Some(rulesets.get(RULESETS_MAX)?.name.span));
+    let rings = &source.ringfences;
+    context.at_most(rings.len(), STATEMENTS_MAX, "ringfences", || Some(rings.get(STATEMENTS_MAX)?.name.span));
+    let tiers = &source.tiers;
+    context.at_most(tiers.len(), TIERS_MAX, "tiers", || Some(tiers.get(TIERS_MAX)?.name.span));
     let entries = enforcement;
     context.at_most(entries.len(), ENFORCEMENT_MAX, "enforcement entries", || {
         Some(entries.get(ENFORCEMENT_MAX)?.span)
     });
     let types = &ether_types.0;
     context.at_most(types.len(), ETHER_TYPES_MAX, "EtherTypes", || Some(types.get(ETHER_TYPES_MAX)?.span));
+    let claims = &source.assertions;
+    context.at_most(claims.len(), STATEMENTS_MAX, "assertions", || {
+        Some(claims.get(STATEMENTS_MAX)?.claim.name.span)
+    });
+    let tests = &source.tests;
+    context.at_most(tests.len(), TESTS_MAX, "tests", || Some(tests.get(TESTS_MAX)?.span));
 }

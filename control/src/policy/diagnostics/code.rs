@@ -98,6 +98,22 @@ codes! {
     UnknownWorkload = "unknown-workload",
     /// A network that is not defined.
     UnknownNetwork = "unknown-network",
+    /// A rule that a test names and that is not there.
+    UnknownRule = "unknown-rule",
+    /// Fields of a rule that contradict each other.
+    BadRule = "bad-rule",
+    /// Not a whole number, or not one in the range that is asked for.
+    BadNumber = "bad-number",
+    /// Not a way to revoke: neither `cut`, nor `drain` with a time, nor `keep`.
+    BadRevocation = "bad-revocation",
+    /// Two tiers at the same place.
+    DuplicateOrder = "duplicate-order",
+    /// Two listeners of one workload that answer to the same port.
+    OverlappingListeners = "overlapping-listeners",
+    /// An assertion that is about no flow at all.
+    EmptyAssertion = "empty-assertion",
+    /// A policy test that cannot be asked: its ends have no addresses of one family.
+    BadTest = "bad-test",
     /// A selector that no workload or network of this policy matches.
     MatchesNothing = "matches-nothing",
     /// A rule that no flow between endpoints of this policy matches.

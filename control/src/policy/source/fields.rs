@@ -51,6 +51,11 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
+    /// Whether the field is given and not read yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(given, _)| *given == name)
+    }
+
     /// The value of a field; a blank one is reported and counts as absent.
     pub(super) fn take(&mut self, name: &str, sink: &mut Sink<'_>) -> Option<Node<'a>> {
         let at = self.entries.iter().position(|(given, _)| *given == name)?;
@@ -67,7 +72,7 @@ impl<'a> Fields<'a> {
 
     /// As [`Fields::take`], for a field that must be there.
     pub(super) fn need(&mut self, name: &str, sink: &mut Sink<'_>) -> Option<Node<'a>> {
-        if !self.entries.iter().any(|(given, _)| *given == name) {
+        if !self.has(name) {
             let text = format!("{} needs a field `{name}`", self.what);
             sink.push(Finding::error(Code::MissingField, self.span, text));
             return None;

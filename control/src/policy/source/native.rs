@@ -1,11 +1,14 @@
 //! The native language: a document's tree to [`PolicySource`].
 
+mod intent;
+mod peers;
+mod proof;
+
 use super::fields::{Fields, boolean, items, word, words, wrong_type};
 use super::yaml::{Node, Receiver, Value};
 use super::{
-    DOCUMENT, ENFORCEMENT, EnforcementSource, LabelsSource, NETWORK, NetworkSource, PeersSource,
-    PolicySource, RULE, RequirementSource, RuleSource, SERVICE, SelectorSource, ServiceSource, Spanned,
-    TestSource, WORKLOAD, WorkloadSource,
+    DOCUMENT, ENFORCEMENT, EnforcementSource, LISTENER, LabelsSource, ListenerSource, NETWORK, NetworkSource,
+    PolicySource, SERVICE, ServiceSource, WORKLOAD, WorkloadSource,
 };
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 use crate::policy::validate::OBJECTS_MAX;
@@ -15,7 +18,18 @@ pub(super) const VERSION: &str = "1";
 /// The field that marks a native policy.
 const MARKER: &str = "ringfence";
 /// The fields of a document that are lists of objects.
-const LISTS: [&str; 5] = ["workloads", "networks", "services", "rules", "enforcement"];
+const LISTS: [&str; 10] = [
+    "workloads",
+    "networks",
+    "services",
+    "rules",
+    "rulesets",
+    "ringfences",
+    "tiers",
+    "enforcement",
+    "assertions",
+    "tests",
+];
 
 /// Reports a file without a document.
 pub(super) fn nothing_in(file: usize, sink: &mut Sink<'_>) {
@@ -41,7 +55,12 @@ impl<'a> Receiver<'a> for Native<'_> {
             "workloads" => keep(&mut policy.workloads, workload(item, sink)),
             "networks" => keep(&mut policy.networks, network(item, sink)),
             "services" => keep(&mut policy.services, service(item, sink)),
-            "rules" => keep(&mut policy.rules, rule(item, sink)),
+            "rules" => keep(&mut policy.rules, intent::rule(item, sink)),
+            "rulesets" => keep(&mut policy.rulesets, intent::ruleset(item, sink)),
+            "ringfences" => keep(&mut policy.ringfences, intent::ringfence(item, sink)),
+            "tiers" => keep(&mut policy.tiers, intent::tier(item, sink)),
+            "assertions" => keep(&mut policy.assertions, proof::assertion(item, sink)),
+            "tests" => keep(&mut policy.tests, proof::test(item, sink)),
             _ => keep(&mut policy.enforcement, enforcement(item, sink)),
         }
     }
@@ -110,13 +129,26 @@ fn workload(node: Node<'_>, sink: &mut Sink<'_>) -> Option<WorkloadSource> {
     let addresses = fields.need("addresses", sink).and_then(|node| words(node, "IP addresses", sink));
     let macs = fields.take("macs", sink).and_then(|node| words(node, "Ethernet addresses", sink));
     let wire = fields.take("wire", sink).and_then(|node| word(node, "the name of a wire", sink));
+    let listeners = fields.take("listeners", sink).map(|node| {
+        let all = items(node, "a list of listeners", sink);
+        all.into_iter().filter_map(|item| listener(item, sink)).collect()
+    });
     Some(WorkloadSource {
         name: name?,
         labels: labels.unwrap_or_default(),
         addresses: addresses.unwrap_or_default(),
         macs: macs.unwrap_or_default(),
         wire,
+        listeners: listeners.unwrap_or_default(),
     })
+}
+
+fn listener(node: Node<'_>, sink: &mut Sink<'_>) -> Option<ListenerSource> {
+    let mut fields = Fields::open(node, "a listener", LISTENER, sink)?;
+    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
+    let service = fields.need("service", sink).and_then(|node| words(node, intent::SERVICES, sink));
+    let labels = fields.need("labels", sink).map(|node| labels(node, sink));
+    Some(ListenerSource { name: name?, service: service?, labels: labels? })
 }
 
 fn network(node: Node<'_>, sink: &mut Sink<'_>) -> Option<NetworkSource> {
@@ -134,21 +166,10 @@ fn service(node: Node<'_>, sink: &mut Sink<'_>) -> Option<ServiceSource> {
     Some(ServiceSource { name: name?, ports: ports.unwrap_or_default() })
 }
 
-fn rule(node: Node<'_>, sink: &mut Sink<'_>) -> Option<RuleSource> {
-    let mut fields = Fields::open(node, "a rule", RULE, sink)?;
-    let name = fields.need("name", sink).and_then(|node| word(node, "a name", sink));
-    let from = fields.need("from", sink).and_then(|node| peers(node, sink));
-    let to = fields.need("to", sink).and_then(|node| peers(node, sink));
-    let wanted = "names of services or port specifications";
-    let service = fields.need("service", sink).and_then(|node| words(node, wanted, sink));
-    let action = fields.take("action", sink).and_then(|node| word(node, "an action", sink));
-    Some(RuleSource { name: name?, from: from?, to: to?, service: service?, action })
-}
-
 fn enforcement(node: Node<'_>, sink: &mut Sink<'_>) -> Option<EnforcementSource> {
     let mut fields = Fields::open(node, "an enforcement entry", ENFORCEMENT, sink)?;
     let span = fields.span;
-    let select = fields.need("select", sink).and_then(|node| peers(node, sink));
+    let select = fields.need("select", sink).and_then(|node| peers::peers(node, sink));
     let mut given = 0;
     let mut mode = |name: &str, sink: &mut Sink<'_>| {
         let node = fields.take(name, sink)?;
@@ -188,101 +209,4 @@ fn labels(node: Node<'_>, sink: &mut Sink<'_>) -> LabelsSource {
         }
     }
     LabelsSource(read)
-}
-
-/// One selector or a list of them. `None` if any of them cannot be read.
-fn peers(node: Node<'_>, sink: &mut Sink<'_>) -> Option<PeersSource> {
-    let span = node.span;
-    let Value::List(list) = node.value else {
-        return Some(PeersSource { span, selectors: vec![selector(node, sink)?] });
-    };
-    if list.is_empty() {
-        let finding = Finding::error(Code::EmptySet, span, "this list is empty: it selects nothing");
-        sink.push(finding.help("write `any` to mean every address"));
-        return None;
-    }
-    let count = list.len();
-    let selectors: Vec<_> = list.into_iter().filter_map(|item| selector(item, sink)).collect();
-    (selectors.len() == count).then_some(PeersSource { span, selectors })
-}
-
-fn selector(node: Node<'_>, sink: &mut Sink<'_>) -> Option<SelectorSource> {
-    let wanted = "a selector such as `{role: web}`, or `any`";
-    let span = node.span;
-    match node.value {
-        Value::Word(text) if text == "any" => Some(SelectorSource::Any(span)),
-        Value::Word(text) if text == "any-workload" => Some(SelectorSource::AnyWorkload(span)),
-        Value::Word(text) => {
-            let text = format!("{} is not a selector", quote(&text));
-            let finding = Finding::error(Code::BadSelector, span, text).legal(["any", "any-workload"]);
-            sink.push(finding.help("select by label, `{role: web}`, or by name, `{workload: shop-db}`"));
-            None
-        }
-        Value::Mapping(entries) if entries.is_empty() => {
-            let finding =
-                Finding::error(Code::BadSelector, span, "an empty selector does not say what is meant");
-            sink.push(
-                finding.help("write `any` to mean every address, `any-workload` to mean every workload"),
-            );
-            None
-        }
-        Value::Mapping(entries) => {
-            let mut all = Vec::with_capacity(entries.len());
-            let mut whole = true;
-            for (key, value) in entries {
-                let Some(key) = word(key, "a label key", sink) else { continue };
-                whole &= requirements(&key, value, &mut all, sink);
-            }
-            whole.then_some(SelectorSource::All(span, all))
-        }
-        Value::Blank | Value::List(_) => {
-            wrong_type(&node, wanted, sink);
-            None
-        }
-    }
-}
-
-/// What `value` requires of `key`; returns whether it could be read.
-fn requirements(
-    key: &Spanned<String>,
-    value: Node<'_>,
-    all: &mut Vec<RequirementSource>,
-    sink: &mut Sink<'_>,
-) -> bool {
-    let wanted = "a value, a list of values, or a test such as `{not: VALUE}` or `{exists: true}`";
-    let by_name = key.value == "workload" || key.value == "network";
-    let Value::Mapping(tests) = value.value else {
-        let Some(values) = words(value, wanted, sink) else { return false };
-        all.push(RequirementSource { key: key.clone(), test: TestSource::In(values) });
-        return true;
-    };
-    if by_name {
-        let text = format!("`{}` takes a name or a list of names, no test", key.value);
-        sink.push(Finding::error(Code::BadSelector, value.span, text));
-        return false;
-    }
-    if tests.is_empty() {
-        let text = "an empty test does not say what is meant";
-        sink.push(Finding::error(Code::BadSelector, value.span, text).legal(["not", "exists"]));
-        return false;
-    }
-    let mut whole = true;
-    for (name, operand) in tests {
-        let test = match name.text() {
-            "not" => {
-                words(operand, "a value or a list of values", sink).map(|w| TestSource::Not(w, name.span))
-            }
-            "exists" => boolean(operand, sink).map(|on| TestSource::Exists(on.value, name.span)),
-            other => {
-                let text = format!("there is no test {}", quote(other));
-                sink.push(Finding::error(Code::BadSelector, name.span, text).legal(["not", "exists"]));
-                None
-            }
-        };
-        match test {
-            Some(test) => all.push(RequirementSource { key: key.clone(), test }),
-            None => whole = false,
-        }
-    }
-    whole
 }

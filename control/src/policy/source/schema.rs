@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as schema};
 
+use super::intent::{RULE, RULESET_RULE, TIER_RULE};
 use super::native::VERSION;
-use super::{LabelsSource, PeersSource, PolicySource, Spanned, Words};
-use crate::policy::validate::{ACTIONS, BUILT_IN, MODES};
+use super::proof::ClaimSource;
+use super::{AssertionSource, LabelsSource, PeersSource, PolicySource, RuleSource, Spanned, Words};
+use crate::policy::validate::{ACTIONS, BUILT_IN, MODES, OUTSIDE, TIER_ACTIONS, VERDICTS};
 
 /// The JSON Schema (draft 2020-12) of one policy document. What it cannot say (names that must exist, addresses
 /// that must be unique) the loader still checks.
@@ -101,84 +103,119 @@ impl JsonSchema for Selector {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let words = generator.subschema_for::<Words>();
+        let test = |properties: serde_json::Value| {
+            schema!({
+                "anyOf": [words, {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": false,
+                    "properties": properties,
+                }],
+            })
+        };
+        let one_of = serde_json::json!({"description": "One of these values.", "$ref": "#/$defs/words"});
+        let none_of = serde_json::json!({"description": "None of these values.", "$ref": "#/$defs/words"});
+        let there = serde_json::json!({
+            "description": "Whether the key must be there, or must not.",
+            "type": "boolean",
+        });
+        let mut workload = test(serde_json::json!({"in": one_of, "exists": there}));
+        workload
+            .insert("description".to_owned(), "Is one of these workloads, by name; or any, or none.".into());
+        let mut network = test(serde_json::json!({"in": one_of, "not": none_of}));
+        network
+            .insert("description".to_owned(), "Lies in one of these networks, by name; or in none.".into());
+        let mut label = test(serde_json::json!({"in": one_of, "not": none_of, "exists": there}));
+        label.insert("description".to_owned(), "A label key and its value; a list means one of them.".into());
         schema!({
-            "description": "`any` for every address, `any-workload` for every workload, or requirements that must \
-                            all hold.",
+            "description": "`any` for every address, `any-workload` for every workload, `no-workload` for every \
+                            address that no workload owns, or requirements that must all hold.",
             "anyOf": [
-                {"enum": ["any", "any-workload"]},
+                {"enum": ["any", "any-workload", "no-workload"]},
                 {
                     "type": "object",
                     "minProperties": 1,
                     "properties": {
-                        "workload": {"description": "Is one of these workloads, by name.", "$ref": "#/$defs/words"},
-                        "network": {"description": "Lies in one of these networks, by name.", "$ref": "#/$defs/words"},
-                    },
-                    "additionalProperties": {
-                        "description": "A label key and its value; a list means one of them.",
-                        "anyOf": [words, {
+                        "workload": workload,
+                        "network": network,
+                        "matchLabels": {
+                            "description": "As in Kubernetes: keys with the value that each must have.",
                             "type": "object",
-                            "minProperties": 1,
-                            "additionalProperties": false,
-                            "properties": {
-                                "not": {"description": "None of these values.", "$ref": "#/$defs/words"},
-                                "exists": {
-                                    "description": "Whether the key must be there, or must not.",
-                                    "type": "boolean",
-                                },
-                            },
-                        }],
+                            "additionalProperties": word(),
+                        },
+                        "matchExpressions": {
+                            "description": "As in Kubernetes: expressions that must all hold.",
+                            "type": "array",
+                            "items": expression(),
+                        },
                     },
+                    "additionalProperties": label,
                 },
             ],
         })
     }
 }
 
-/// Stands in for the words after `action`.
-pub(super) struct Action;
-
-impl JsonSchema for Action {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "action".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let words: Vec<_> = ACTIONS.iter().map(|(name, meaning)| described(name, meaning)).collect();
-        schema!({"oneOf": words})
-    }
+fn expression() -> serde_json::Value {
+    serde_json::json!({
+        "type": "object",
+        "required": ["key", "operator"],
+        "additionalProperties": false,
+        "properties": {
+            "key": {"description": "A label key, `workload` or `network`.", "type": "string"},
+            "operator": {"enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
+            "values": {"description": "For `In` and `NotIn`.", "$ref": "#/$defs/words"},
+        },
+    })
 }
 
-/// Stands in for the words after `ingress` and `egress`.
-pub(super) struct Mode;
+/// Defines stand-ins for what the types cannot say, each inlined.
+macro_rules! stand_ins {
+    ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)+) => {$(
+        $(#[doc = $doc])+
+        pub(super) struct $name;
 
-impl JsonSchema for Mode {
-    fn inline_schema() -> bool {
-        true
-    }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
 
-    fn schema_name() -> Cow<'static, str> {
-        "mode".into()
-    }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let words: Vec<_> = MODES.iter().map(|(name, _, meaning)| described(name, meaning)).collect();
-        schema!({"oneOf": words})
-    }
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        }
+    )+};
 }
 
-/// Stands in for the names of the built-in rules.
-pub(super) struct Infrastructure;
-
-impl JsonSchema for Infrastructure {
-    fn schema_name() -> Cow<'static, str> {
-        "infrastructure".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+stand_ins! {
+    /// The words after `action`, where rules have no order.
+    Action = |_| words(ACTIONS.iter().map(|word| (word.name, word.meaning)));
+    /// The words after `ingress` and `egress`.
+    Mode = |_| words(MODES.iter().map(|(name, _, meaning)| (*name, *meaning)));
+    /// The words after `outside`.
+    Outside = |_| words(OUTSIDE.iter().copied());
+    /// The verdicts.
+    Expect = |_| schema!({"enum": VERDICTS.map(|verdict| verdict.name())});
+    /// What becomes of live flows.
+    OnRevoke = |_| schema!({"type": "string", "pattern": "^(cut|keep|drain [0-9]{1,5}[smh])$"});
+    /// One gate or both.
+    Gates = |_| {
+        let gate = serde_json::json!({"enum": ["egress", "ingress"]});
+        schema!({"anyOf": [gate, {"type": "array", "items": gate, "minItems": 1}]})
+    };
+    /// A rule at the top of a document.
+    PlainRule = |generator| rule(generator, RULE, "rule");
+    /// A rule of a ruleset.
+    RulesetRule = |generator| rule(generator, RULESET_RULE, "ruleset-rule");
+    /// A rule of a tier.
+    TierRule = |generator| rule(generator, TIER_RULE, "tier-rule");
+    /// The names of the built-in rules.
+    Infrastructure = |_| {
         let properties: serde_json::Map<_, _> = BUILT_IN
             .iter()
             .map(|rule| {
@@ -186,7 +223,54 @@ impl JsonSchema for Infrastructure {
             })
             .collect();
         schema!({"type": "object", "properties": properties, "additionalProperties": false})
+    };
+}
+
+/// A rule of which only `fields` may stand here.
+fn rule(generator: &mut SchemaGenerator, fields: &[&str], name: &'static str) -> Schema {
+    let mut schema = <RuleSource as JsonSchema>::json_schema(generator);
+    if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        properties.retain(|field, _| fields.contains(&field.as_str()));
+        if fields.contains(&"priority") {
+            let all = words(TIER_ACTIONS.iter().map(|(name, meaning, _)| (*name, *meaning)));
+            let described = properties.get("action").and_then(|action| action.get("description")).cloned();
+            let mut all = all.to_value();
+            if let (Some(all), Some(described)) = (all.as_object_mut(), described) {
+                all.insert("description".to_owned(), described);
+            }
+            properties.insert("action".to_owned(), all);
+        }
     }
+    if fields.contains(&"from_anywhere")
+        && let Some(required) = schema.get_mut("required").and_then(serde_json::Value::as_array_mut)
+    {
+        required.retain(|field| field != "from" && field != "to");
+    }
+    generator.definitions_mut().insert(name.to_owned(), schema.to_value());
+    schema!({"$ref": format!("#/$defs/{name}")})
+}
+
+impl JsonSchema for AssertionSource {
+    fn schema_name() -> Cow<'static, str> {
+        "assertion".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let claim = generator.subschema_for::<ClaimSource>();
+        schema!({
+            "description": "What must hold of every flow, whichever labels its ends have.",
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": false,
+            "properties": {"never": claim, "always": claim},
+        })
+    }
+}
+
+fn words<'a>(all: impl Iterator<Item = (&'a str, &'a str)>) -> Schema {
+    let all: Vec<_> = all.map(|(name, meaning)| described(name, meaning)).collect();
+    schema!({"oneOf": all})
 }
 
 fn described(name: &str, meaning: &str) -> serde_json::Value {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Context;
-use super::rules::unknown_word;
+use super::enforcement::unknown_word;
 use crate::policy::diagnostics::{Code, Finding, Span, quote};
 use crate::policy::service;
 use crate::policy::source::{Spanned, Word, Words};

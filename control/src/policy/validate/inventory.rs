@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
-use super::{Context, Known, addresses, labels, names};
+use super::{Context, Known, addresses, labels, names, services};
 use crate::policy::diagnostics::{Code, Finding, Span, quote};
-use crate::policy::source::{NetworkSource, Word, WorkloadSource};
-use crate::policy::valid::{Network, Workload};
+use crate::policy::source::{ListenerSource, NetworkSource, Word, WorkloadSource};
+use crate::policy::valid::{Listener, Network, ServiceRange, Workload};
 
 /// The most addresses of one workload.
 const ADDRESSES_MAX: usize = 1_024;
 /// The most Ethernet addresses of one workload.
 const MACS_MAX: usize = 64;
+/// The most listeners of one workload.
+const LISTENERS_MAX: usize = 1_024;
 /// The most prefixes of one network.
 const PREFIXES_MAX: usize = 65_536;
 
@@ -59,9 +61,45 @@ pub(super) fn workloads<'p>(
             addresses: own,
             macs,
             wire: workload.wire.as_ref().and_then(|wire| wire_name(wire, context)),
-            listeners: Vec::new(),
+            listeners: listeners(&workload.listeners, known, context),
             origin: context.origin(workload.name.span),
         });
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The listeners of one workload, by name.
+fn listeners(source: &[ListenerSource], known: &Known<'_>, context: &mut Context<'_, '_>) -> Vec<Listener> {
+    context.at_most(source.len(), LISTENERS_MAX, "listeners", || Some(source.get(LISTENERS_MAX)?.name.span));
+    let mut seen = HashMap::new();
+    let mut taken: Vec<(ServiceRange, &Word)> = Vec::new();
+    let mut all = Vec::with_capacity(source.len());
+    for one in source {
+        names::define(&one.name, "listener", true, &mut seen, |span| span, |span| *span, context);
+        let services = services::resolve(&one.service, known, context);
+        if one.labels.0.is_empty() {
+            let text =
+                format!("the listener {} has no labels, so it changes nothing", quote(&one.name.value));
+            context.error(Code::EmptySet, one.name.span, text);
+        }
+        taken.extend(services.iter().map(|range| (*range, &one.name)));
+        all.push(Listener {
+            name: one.name.value.clone(),
+            services,
+            labels: labels::labels(&one.labels, context),
+            origin: context.origin(one.name.span),
+        });
+    }
+    taken.sort_by_key(|(range, name)| (*range, name.span));
+    for pair in taken.windows(2) {
+        if let [(below, first), (above, second)] = pair
+            && above.first <= below.last
+        {
+            let text = format!("{} and {} both answer to {above}", quote(&first.value), quote(&second.value));
+            let finding = Finding::error(Code::OverlappingListeners, second.span, text);
+            context.sink.push(finding.also(first.span, "the other one"));
+        }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all

@@ -46,7 +46,8 @@ pub(super) fn define<'p, T>(
     }
 }
 
-fn check(word: &Word, kind: &str, slash: bool, context: &mut Context<'_, '_>) {
+/// Checks the letters and the length of a name.
+pub(super) fn check(word: &Word, kind: &str, slash: bool, context: &mut Context<'_, '_>) {
     let name = word.value.as_str();
     let marks = if slash { "`.`, `_`, `-` and `/`" } else { "`.`, `_` and `-`" };
     let legal = |b: u8| b".-_".contains(&b) || (slash && b == b'/');

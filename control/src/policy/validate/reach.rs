@@ -3,7 +3,7 @@
 //! Labels that a workload may inherit from a network are taken as possible wherever the workload has no value of
 //! its own; which network contains which address is not looked at.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::policy::diagnostics::quote;
 use crate::policy::valid::{Network, Requirement, Selector, Workload};
@@ -29,7 +29,8 @@ impl<'v> Reach<'v> {
     pub(super) fn new(workloads: &'v [Workload], networks: &'v [Network]) -> Self {
         let mut own: HashMap<&str, HashMap<&str, Vec<u32>>> = HashMap::new();
         for (index, workload) in (0_u32..).zip(workloads) {
-            for (key, values) in &workload.labels {
+            let listeners = workload.listeners.iter().flat_map(|listener| &listener.labels);
+            for (key, values) in workload.labels.iter().chain(listeners) {
                 let by_value = own.entry(key).or_default();
                 for value in values {
                     by_value.entry(value).or_default().push(index);
@@ -62,6 +63,10 @@ impl<'v> Reach<'v> {
             return true;
         }
         let all = &selector.requirements;
+        // What matches endpoints that nobody knows always may match something.
+        if all.iter().all(|one| matches!(one, Requirement::NoWorkload | Requirement::NotNetwork(_))) {
+            return true;
+        }
         if let Some(Requirement::Workload(names)) =
             all.iter().find(|one| matches!(one, Requirement::Workload(_)))
         {
@@ -117,15 +122,24 @@ impl<'v> Reach<'v> {
     }
 
     fn satisfies(&self, workload: &Workload, all: &[Requirement]) -> bool {
+        // A listener's values stand in place of the workload's own, for some flows.
+        let in_place = |key: &str, test: &dyn Fn(&BTreeSet<String>) -> bool| {
+            workload.listeners.iter().filter_map(|one| one.labels.get(key)).any(test)
+        };
+        let has_any =
+            |held: &BTreeSet<String>, values: &[String]| values.iter().any(|value| held.contains(value));
         all.iter().all(|one| match one {
-            Requirement::In(key, values) => match workload.labels.get(key) {
-                Some(own) => values.iter().any(|value| own.contains(value)),
-                None => self.may_inherit(one),
-            },
-            Requirement::NotIn(key, values) => {
-                workload.labels.get(key).is_none_or(|own| !values.iter().any(|value| own.contains(value)))
+            Requirement::In(key, values) => {
+                let own = workload.labels.get(key).map(|own| has_any(own, values));
+                own.unwrap_or_else(|| self.may_inherit(one)) || in_place(key, &|held| has_any(held, values))
             }
-            Requirement::Exists(key) => workload.labels.contains_key(key) || self.may_inherit(one),
+            Requirement::NotIn(key, values) => {
+                workload.labels.get(key).is_none_or(|own| !has_any(own, values))
+                    || in_place(key, &|held| !has_any(held, values))
+            }
+            Requirement::Exists(key) => {
+                workload.labels.contains_key(key) || self.may_inherit(one) || in_place(key, &|_| true)
+            }
             Requirement::NotExists(key) => !workload.labels.contains_key(key),
             Requirement::Workload(names) => names.binary_search(&workload.name).is_ok(),
             Requirement::Network(_) | Requirement::NotNetwork(_) | Requirement::AnyWorkload => true,

@@ -23,6 +23,16 @@ pub(super) fn peers(
     reach: &mut Reach<'_>,
     context: &mut Context<'_, '_>,
 ) -> (Vec<Selector>, bool) {
+    let read = read(source, known, context);
+    settle(read, reach, context)
+}
+
+/// The selectors of one side as written.
+pub(super) fn read(
+    source: &PeersSource,
+    known: &Known<'_>,
+    context: &mut Context<'_, '_>,
+) -> Vec<(Selector, Span)> {
     let list = &source.selectors;
     context.at_most(list.len(), SELECTORS_MAX, "selectors", || Some(source.span));
     let any = list.iter().find(|selector| matches!(selector, SelectorSource::Any(_)));
@@ -33,22 +43,57 @@ pub(super) fn peers(
             "`any` includes every other selector of this list: it stands alone",
         );
     }
-    let mut selectors: Vec<(Selector, Span)> = list.iter().map(|one| selector(one, known, context)).collect();
+    list.iter().map(|one| selector(one, known, context)).collect()
+}
+
+/// What is in both: each of `selectors` with each of `scope`; all of them if there is no scope.
+pub(super) fn with_scope(
+    selectors: Vec<(Selector, Span)>,
+    scope: &[Selector],
+    span: Span,
+    context: &mut Context<'_, '_>,
+) -> Vec<(Selector, Span)> {
+    if scope.is_empty() {
+        return selectors;
+    }
+    let count = selectors.len().saturating_mul(scope.len());
+    context.at_most(count, SELECTORS_MAX, "selectors, those of the scope multiplied in", || Some(span));
+    if count > SELECTORS_MAX {
+        return selectors;
+    }
+    let both = |one: &Selector, scope: &Selector| {
+        let mut requirements = [one.requirements.as_slice(), &scope.requirements].concat();
+        requirements.sort();
+        requirements.dedup();
+        Selector { requirements }
+    };
+    let with_all = |(one, span): &(Selector, Span)| {
+        scope.iter().map(|scope| (both(one, scope), *span)).collect::<Vec<_>>()
+    };
+    selectors.iter().flat_map(with_all).collect()
+}
+
+/// Warns of selectors that match nothing beside others that do; returns all sorted, each once, and whether any of them
+/// can match something.
+pub(super) fn settle(
+    mut selectors: Vec<(Selector, Span)>,
+    reach: &mut Reach<'_>,
+    context: &mut Context<'_, '_>,
+) -> (Vec<Selector>, bool) {
     let mut alive = true;
     if context.sink.errors() == 0 {
-        let dead: Vec<Span> =
-            selectors.iter().filter(|(one, _)| !reach.matches(one)).map(|(_, span)| *span).collect();
-        alive = dead.len() < selectors.len();
-        if alive {
-            for (one, span) in selectors.iter().filter(|(_, span)| dead.contains(span)) {
-                nothing(
-                    Code::MatchesNothing,
-                    "no workload or network matches this selector",
-                    *span,
-                    one,
-                    reach,
-                    context,
-                );
+        // With a scope of several selectors, one that was written stands here several times.
+        let mut living: Vec<Span> =
+            selectors.iter().filter(|(one, _)| reach.matches(one)).map(|(_, span)| *span).collect();
+        living.sort_unstable();
+        alive = !living.is_empty();
+        let dead = |span: &Span| alive && living.binary_search(span).is_err();
+        let mut told = None;
+        for (one, span) in selectors.iter().filter(|(_, span)| dead(span)) {
+            if told != Some(*span) {
+                told = Some(*span);
+                let text = "no workload or network matches this selector";
+                nothing(Code::MatchesNothing, text, *span, one, reach, context);
             }
         }
     }
@@ -79,6 +124,7 @@ fn selector(source: &SelectorSource, known: &Known<'_>, context: &mut Context<'_
     let (mut requirements, span) = match source {
         SelectorSource::Any(span) => (Vec::new(), *span),
         SelectorSource::AnyWorkload(span) => (vec![Requirement::AnyWorkload], *span),
+        SelectorSource::NoWorkload(span) => (vec![Requirement::NoWorkload], *span),
         SelectorSource::All(span, all) => {
             context.at_most(all.len(), REQUIREMENTS_MAX, "requirements", || {
                 Some(all.get(REQUIREMENTS_MAX)?.key.span)
@@ -102,6 +148,12 @@ fn requirement(source: &RequirementSource, known: &Known<'_>, context: &mut Cont
             look_up(names, "network", Code::UnknownNetwork, &known.networks, context);
             Requirement::Network(labels::sorted(names, context))
         }
+        (TestSource::Not(names, _), "network") => {
+            look_up(names, "network", Code::UnknownNetwork, &known.networks, context);
+            Requirement::NotNetwork(labels::sorted(names, context))
+        }
+        (TestSource::Exists(true, _), "workload") => Requirement::AnyWorkload,
+        (TestSource::Exists(false, _), "workload") => Requirement::NoWorkload,
         (test, _) => {
             labels::check_key(&source.key, context);
             match test {

@@ -3,6 +3,7 @@
 mod accepted;
 mod documents;
 mod inventory;
+mod language;
 mod random;
 mod rendered;
 mod rules;

@@ -17,30 +17,37 @@ fn words() -> impl Strategy<Value = Vec<String>> {
     prop::collection::btree_set(word(), 1..4).prop_map(|set| set.into_iter().collect())
 }
 
+/// Every kind of requirement, several of them about one key now and then.
 fn selector() -> impl Strategy<Value = Selector> {
-    let one = (word(), words(), 0..4_u8).prop_map(|(key, words, kind)| match kind {
-        0 => Requirement::In(format!("k{key}"), words),
-        1 => Requirement::NotIn(format!("k{key}"), words),
-        2 => Requirement::Exists(format!("k{key}")),
-        _ => Requirement::NotExists(format!("example.org/k{key}")),
-    });
-    prop::collection::vec(one, 0..4).prop_map(|mut requirements| {
-        let key = |one: &Requirement| match one {
-            Requirement::In(key, _) | Requirement::NotIn(key, _) => key.clone(),
-            Requirement::Exists(key) | Requirement::NotExists(key) => key.clone(),
-            _ => String::new(),
-        };
-        requirements.sort();
-        let mut seen = std::collections::BTreeSet::new();
-        requirements.retain(|one| seen.insert(key(one)));
-        Selector { requirements }
-    })
+    let names = |all: &'static [&'static str]| {
+        prop::sample::subsequence(all, 1..=all.len())
+            .prop_map(|some| some.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let one = (0..3_u8, word(), words(), names(&["db", "web"]), names(&["home", "office"]), 0..9_u8)
+        .prop_map(|(key, other, words, workloads, networks, kind)| {
+            let key = if key == 0 { format!("k{other}") } else { format!("example.org/k{key}") };
+            match kind {
+                0 => Requirement::In(key, words),
+                1 => Requirement::NotIn(key, words),
+                2 => Requirement::Exists(key),
+                3 => Requirement::NotExists(key),
+                4 => Requirement::Workload(workloads),
+                5 => Requirement::Network(networks),
+                6 => Requirement::NotNetwork(networks),
+                7 => Requirement::AnyWorkload,
+                _ => Requirement::NoWorkload,
+            }
+        });
+    prop::collection::btree_set(one, 0..5)
+        .prop_map(|requirements| Selector { requirements: requirements.into_iter().collect() })
 }
 
 proptest! {
     #[test]
     fn a_selector_that_is_shown_parses_back(selector in selector()) {
-        let text = format!("ringfence: 1\nrules: [{{name: r, from: {selector}, to: any-workload, service: any}}]\n");
+        let home = "---\nringfence: 1\nnetworks: [{name: home, cidrs: 192.0.2.0/24}]\n";
+        let rule = format!("{{name: r, from: {selector}, to: any-workload, service: any}}");
+        let text = format!("ringfence: 1\nrules: [{rule}]\n{home}{BASE}");
         let loaded = load(&text).map_err(|errors| TestCaseError::fail(format!("{text}{errors}")))?;
         prop_assert_eq!(&loaded.policy.tiers[2].rules[0].from, &vec![selector]);
     }
