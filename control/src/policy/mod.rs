@@ -10,8 +10,10 @@ pub mod valid;
 mod validate;
 mod hash;
 mod shown;
+mod tuple;
 pub mod compile;
 pub mod analysis;
+pub mod diff;
 pub mod explain;
 pub mod matrix;
 

@@ -58,6 +58,8 @@ fn exit_status_and_streams() {
     let sample = sample();
     let sample = sample.to_str().unwrap();
     let bad = Temporary::new("bad.yaml", "ringfence: 1\nrules: [{nam: x}]\n");
+    let without = std::fs::read_to_string(sample).unwrap().replacen("service: postgres", "service: tcp/1", 1);
+    let other = Temporary::new("other.yaml", &without);
     // Name, arguments, status, words on stdout, words on stderr.
     type Case<'a> = (&'a str, Vec<&'a str>, i32, &'a str, &'a str);
     let cases: Vec<Case<'_>> = vec![
@@ -78,6 +80,10 @@ fn exit_status_and_streams() {
         ("matrix", vec!["matrix", "--policy", sample, "tcp/5432"], 0, "pairs allowed", ""),
         ("matrix csv", vec!["matrix", "--policy", sample, "tcp/5432", "--csv"], 0, "source,", ""),
         ("both formats", vec!["matrix", "--policy", sample, "tcp/1", "--csv", "--json"], 2, "", "--csv"),
+        ("diff of nothing", vec!["diff", "--policy", sample, "--against", sample], 0, "no flow changes", ""),
+        ("diff", vec!["diff", "--policy", sample, "--against", other.path()], 0, "become denied", ""),
+        ("diff with a bad policy", vec!["diff", "--policy", sample, "--against", bad.path()], 1, "", "nam"),
+        ("diff of one", vec!["diff", "--policy", sample], 2, "", "--against"),
         ("no daemon", vec!["status"], 1, "", "no daemon listens on /nonexistent/ringfence.sock"),
         ("no daemon to explain", vec!["explain", "a", "b", "tcp/1"], 1, "", "no daemon listens"),
         ("too many flows", vec!["flows", "--limit", "10001"], 2, "", "10001"),

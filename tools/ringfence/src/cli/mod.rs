@@ -1,5 +1,6 @@
 //! The command tree and where each command is done.
 
+mod diff;
 mod offline;
 mod policy;
 mod print;
@@ -65,6 +66,13 @@ SIGHUP publishes the policy files that the configuration names again.")]
   ringfence matrix --policy policy.yaml tcp/443
   ringfence matrix tcp/5432 --csv > reach.csv                   # asks the daemon")]
     Matrix(MatrixArgs),
+    /// What changes between two policies, in label terms: who may speak to whom, and may no longer.
+    #[command(after_help = "Examples:
+  ringfence diff --policy old.yaml --against new.yaml
+  ringfence diff --policy policies/ --against draft/ --json       # for a review in CI
+
+Status 0 whether or not anything changes. BY names the rule before and after, for one flow of the row.")]
+    Diff(DiffArgs),
     /// Run a capture through the very packet path: one JSON line for each packet.
     #[command(after_help = "Examples:
   ringfence replay --policy policy.yaml capture.pcapng
@@ -179,6 +187,23 @@ pub(crate) struct MatrixArgs {
     pub(crate) read: ReadArgs,
 }
 
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The old policy: file or directory; may be repeated.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) policy: Vec<PathBuf>,
+    /// The new policy: file or directory; may be repeated.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) against: Vec<PathBuf>,
+    /// Compare at most so many pairs of label tuples (4 million unless told); what is left out is said.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pairs: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
 pub(crate) struct FlowsArgs {
@@ -235,6 +260,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Check(args) => offline::check(&args),
         Command::Explain(args) => offline::explain(&args),
         Command::Matrix(args) => offline::matrix(&args),
+        Command::Diff(args) => diff::offline(&args),
         Command::Status(args) => show::status(&args),
         Command::Flows(args) => show::flows(&args),
         Command::Rules(args) => show::rules(&args),

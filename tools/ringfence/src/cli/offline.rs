@@ -13,7 +13,7 @@ use crate::client;
 use crate::outcome::{Failure, Outcome};
 
 /// Loads files; faults are shown on stderr.
-fn loaded(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+pub(super) fn loaded(paths: &[PathBuf]) -> Result<Loaded, Failure> {
     load(paths).map_err(|faults| {
         eprint!("{}", faults.render(print::color()));
         Failure::Told
