@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::diagnostics::{Code, Diagnostics, Finding, Sink, Span};
+use super::import::{Foreign, lower};
 use super::source::{PolicySource, read};
 use super::valid::ValidPolicy;
 use super::validate::validate;
@@ -103,13 +104,15 @@ fn check(files: Vec<SourceFile>, faults: Vec<Fault>) -> Result<Loaded, Diagnosti
         sink.push(Finding::error(Code::Empty, Span::default(), "no policy file was given"));
     }
     let mut source = PolicySource::default();
+    let mut foreign = Foreign::default();
     for (index, file) in files.iter().enumerate() {
         if !faults.iter().any(|fault| fault.file == index) {
-            whole &= read(file, index, &mut source, &mut sink);
+            whole &= read(file, index, &mut source, &mut foreign, &mut sink);
         }
     }
     let names: Vec<Arc<str>> = files.iter().map(|file| file.name.as_str().into()).collect();
-    let policy = validate(&source, names, whole, &mut sink);
+    let mut policy = validate(&source, names.clone(), whole, &mut sink);
+    lower(foreign, &source, &names, &mut policy, &mut sink);
     drop(source);
     let warnings = sink.finish()?;
     Ok(Loaded { policy, warnings, files })

@@ -8,6 +8,7 @@ mod words;
 pub mod service;
 pub mod valid;
 mod validate;
+mod import;
 mod hash;
 mod shown;
 mod tuple;

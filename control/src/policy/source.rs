@@ -12,7 +12,7 @@ mod native;
 mod peers;
 mod proof;
 mod schema;
-mod yaml;
+pub(super) mod yaml;
 
 use schemars::JsonSchema;
 
@@ -22,6 +22,7 @@ pub use proof::{AssertionSource, PolicyTestSource};
 pub use schema::json_schema;
 
 use super::diagnostics::{Sink, Span};
+use super::import::Foreign;
 use super::load::SourceFile;
 
 /// A value and where it was written.
@@ -190,10 +191,16 @@ const NETWORK: &[&str] = &["name", "cidrs", "labels"];
 const SERVICE: &[&str] = &["name", "ports"];
 const ENFORCEMENT: &[&str] = &["select", "ingress", "egress"];
 
-/// Reads every document of `file`, number `index` of the load, into `policy`. Returns whether the whole file could
+/// Reads every document of `file`, number `index` of the load, into `policy` or `foreign`. Returns whether the whole file could
 /// be read: if not, objects may be missing that the policy refers to.
-pub(crate) fn read(file: &SourceFile, index: usize, policy: &mut PolicySource, sink: &mut Sink<'_>) -> bool {
-    let mut native = native::Native { policy, documents: 0 };
+pub(crate) fn read(
+    file: &SourceFile,
+    index: usize,
+    policy: &mut PolicySource,
+    foreign: &mut Foreign,
+    sink: &mut Sink<'_>,
+) -> bool {
+    let mut native = native::Native { policy, foreign, documents: 0 };
     let whole = yaml::documents(&file.text, index, &mut native, sink);
     if whole && native.documents == 0 {
         native::nothing_in(index, sink);

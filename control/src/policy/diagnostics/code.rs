@@ -126,6 +126,16 @@ codes! {
     NotExamined = "not-examined",
     /// An assertion that does not hold, or could not be proved.
     Assertion = "assertion",
+    /// Not a number in the range that is allowed here.
+    BadNumber = "bad-number",
+    /// A feature of another system's policy language that ringfence does not do.
+    Unsupported = "unsupported",
+    /// Something in another system's policy that was left out, by which it allows less.
+    Narrowed = "narrowed",
+    /// An object of another system that carries no policy and no inventory.
+    Skipped = "skipped",
+    /// An address that stands in for one that is not known.
+    Placeholder = "placeholder",
 }
 
 impl fmt::Display for Code {

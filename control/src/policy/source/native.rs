@@ -11,6 +11,7 @@ use super::{
     PolicySource, SERVICE, ServiceSource, WORKLOAD, WorkloadSource,
 };
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
+use crate::policy::import::{Foreign, is_foreign};
 use crate::policy::validate::OBJECTS_MAX;
 
 /// The version of the language that this program reads.
@@ -40,6 +41,8 @@ pub(super) fn nothing_in(file: usize, sink: &mut Sink<'_>) {
 /// Adds the documents of a file to a policy.
 pub(super) struct Native<'p> {
     pub(super) policy: &'p mut PolicySource,
+    /// Where documents of other systems go.
+    pub(super) foreign: &'p mut Foreign,
     /// How many there were, native or not.
     pub(super) documents: usize,
 }
@@ -67,6 +70,9 @@ impl<'a> Receiver<'a> for Native<'_> {
 
     fn document(&mut self, document: Node<'a>, sink: &mut Sink<'_>) -> bool {
         self.documents += 1;
+        if is_foreign(&document) {
+            return self.foreign.document(document, sink);
+        }
         if !is_native(&document, sink) {
             return false;
         }
@@ -114,8 +120,8 @@ fn is_native(node: &Node<'_>, sink: &mut Sink<'_>) -> bool {
     if has(MARKER) {
         return true;
     }
-    let what = if has("apiVersion") && has("kind") { "a Kubernetes manifest" } else { "no ringfence policy" };
-    let text = format!("this document is {what}: it lacks the marker `ringfence: 1`");
+    let text = "this document is no ringfence policy, which has the marker `ringfence: 1`, and no object of Kubernetes, \
+                which has `apiVersion` and `kind`";
     sink.push(
         Finding::error(Code::NotNative, node.span, text).help("a policy begins with the line `ringfence: 1`"),
     );

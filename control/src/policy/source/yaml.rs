@@ -18,14 +18,14 @@ pub(crate) const ALIASED_MAX: usize = 1_000_000;
 
 /// A word, list or mapping and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Node<'a> {
-    pub(super) span: Span,
-    pub(super) value: Value<'a>,
+pub(in crate::policy) struct Node<'a> {
+    pub(in crate::policy) span: Span,
+    pub(in crate::policy) value: Value<'a>,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
+pub(in crate::policy) enum Value<'a> {
     /// Blank, `~` or `null`, unquoted.
     Blank,
     Word(Cow<'a, str>),
@@ -36,7 +36,7 @@ pub(super) enum Value<'a> {
 
 impl Node<'_> {
     /// What it is, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(in crate::policy) fn kind(&self) -> &'static str {
         match self.value {
             Value::Blank => "nothing",
             Value::Word(_) => "a word",
@@ -46,7 +46,7 @@ impl Node<'_> {
     }
 
     /// The text if it is a word, otherwise empty.
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::policy) fn text(&self) -> &str {
         if let Value::Word(text) = &self.value { text } else { "" }
     }
 

@@ -1,0 +1,138 @@
+//! Foreign objects to workloads and rules.
+
+use super::kinds::Foreign;
+use super::labels::{NAMESPACE, all_of, any_pod, of_namespace};
+use super::network_policy::{Allow, NetworkPolicy, Peer};
+use super::ports::Ports;
+use super::{Direction, Lowering, OneSided, Order, PLACEHOLDERS, cluster};
+use crate::policy::diagnostics::{Code, Finding, quote};
+use crate::policy::valid::{Action, Requirement, Selector};
+use std::collections::HashMap;
+
+/// The tier of network policies.
+const TIER: &str = "network-policy";
+/// The tier of what nothing selects.
+const OPEN: &str = "kubernetes";
+/// After the allows of a tier.
+const ISOLATION: u32 = 1;
+
+/// Adds workloads.
+pub(super) fn inventory(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
+    cluster::workloads(&foreign.pods, &foreign.namespaces, &foreign.nodes, lowering);
+    foreign.tell_skipped(lowering.sink);
+}
+
+/// Adds everything.
+pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
+    inventory(foreign, lowering);
+    let mut seen = HashMap::new();
+    for policy in &foreign.network_policies {
+        if let Some(first) = seen.insert((&policy.namespace, &policy.name.value), policy.name.span) {
+            let text = format!(
+                "there are two network policies {} in the namespace {}",
+                quote(&policy.name.value),
+                quote(&policy.namespace)
+            );
+            let finding = Finding::error(Code::DuplicateName, policy.name.span, text);
+            lowering.sink.push(finding.also(first, "first here"));
+        }
+        network_policy(policy, lowering);
+    }
+    open(lowering);
+}
+
+/// A network policy: its allows, and a deny for everything else in the directions that it isolates.
+fn network_policy(policy: &NetworkPolicy, lowering: &mut Lowering<'_, '_>) {
+    let namespace = Requirement::In(NAMESPACE.to_owned(), vec![policy.namespace.clone()]);
+    let own = policy.subject.requirements(str::to_owned);
+    let subject = [all_of(own.into_iter().chain([namespace]))];
+    let base = format!("{TIER}/{}/{}", policy.namespace, policy.name.value);
+    for direction in Direction::BOTH {
+        let allows = match direction {
+            Direction::Ingress => &policy.ingress,
+            Direction::Egress => &policy.egress,
+        };
+        let Some(allows) = allows else { continue };
+        for (number, allow) in allows.iter().enumerate() {
+            let peers = peers(allow, &policy.namespace, lowering);
+            let rule = OneSided {
+                name: format!("{base}/{}/{number}", direction.name()),
+                direction,
+                subject: &subject,
+                peers: &peers,
+                ports: &allow.ports,
+                action: Action::Allow,
+                priority: 0,
+                origin: lowering.origin(allow.span),
+            };
+            rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));
+        }
+        let rule = OneSided {
+            name: format!("{base}/isolated-{}", direction.name()),
+            direction,
+            subject: &subject,
+            peers: &[Selector::default()],
+            ports: &Ports::any(),
+            action: Action::Deny,
+            priority: ISOLATION,
+            origin: lowering.origin(policy.name.span),
+        };
+        rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));
+    }
+}
+
+/// The other ends that an allow names.
+fn peers(allow: &Allow, namespace: &str, lowering: &mut Lowering<'_, '_>) -> Vec<Selector> {
+    let Some(peers) = &allow.peers else { return vec![Selector::default()] };
+    let origin = lowering.origin(allow.span);
+    let one = |peer: &Peer| match peer {
+        Peer::Pods(namespaces, pods) => all_of(pods.requirements(str::to_owned).into_iter().chain(
+            match namespaces {
+                None => vec![Requirement::In(NAMESPACE.to_owned(), vec![namespace.to_owned()])],
+                Some(selector) => {
+                    let mut all = selector.requirements(of_namespace);
+                    all.push(any_pod());
+                    all
+                }
+            },
+        )),
+        Peer::Block(block) => {
+            let mut all = lowering.blocks.requirements(block, &origin);
+            if lowering.placeholders {
+                without_placeholders(&mut all);
+            }
+            all_of(all)
+        }
+    };
+    peers.iter().map(one).collect()
+}
+
+/// A pod whose address is not known is in no block that an allow names.
+fn without_placeholders(all: &mut Vec<Requirement>) {
+    let name = PLACEHOLDERS.to_owned();
+    match all.iter_mut().find_map(|one| if let Requirement::NotNetwork(names) = one { Some(names) } else { None }) {
+        Some(names) => {
+            names.push(name);
+            names.sort_unstable();
+        }
+        None => all.push(Requirement::NotNetwork(vec![name])),
+    }
+}
+
+/// What no policy selects is open, by a name that every decision can give.
+fn open(lowering: &mut Lowering<'_, '_>) {
+    let origin = crate::policy::valid::Origin { file: "<built-in>".into(), line: 1, column: 1 };
+    for direction in Direction::BOTH {
+        let rule = OneSided {
+            name: format!("{OPEN}/open-{}", direction.name()),
+            direction,
+            subject: &[all_of([Requirement::Exists(super::labels::KIND.to_owned())])],
+            peers: &[Selector::default()],
+            ports: &Ports::any(),
+            action: Action::Allow,
+            priority: 0,
+            origin: origin.clone(),
+        };
+        rule.rules().into_iter().for_each(|rule| lowering.push(Order::LAST, OPEN, rule));
+    }
+}
