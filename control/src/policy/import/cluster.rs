@@ -36,9 +36,7 @@ pub(super) fn workloads(
         }
         if one.on_host {
             on_host = Some((on_host.map_or(1, |(n, _)| n + 1), on_host.map_or(one, |(_, first)| first)));
-            continue;
-        }
-        if one.addresses.is_empty() {
+        } else if one.addresses.is_empty() {
             unknown = Some((unknown.map_or(1, |(n, _)| n + 1), unknown.map_or(one, |(_, first)| first)));
         }
         pods_of(one, namespaces.get(one.namespace.as_str()), &mut owners, lowering);
@@ -63,11 +61,12 @@ pub(super) fn workloads(
         lowering.sink.push(Finding::warning(Code::Placeholder, first.name.span, text).help(help));
     }
     if let Some((count, first)) = on_host {
+        lowering.placeholders = true;
         let text = format!(
-            "{count} pods or controllers use the network of their node (`hostNetwork`): their traffic cannot be told \
-             from the node's, and no policy selects them"
+            "{count} pods or controllers use the network of their node (`hostNetwork`): on the wire they cannot be told \
+             from it, so they have an address here that no machine has, and no packet is ever theirs"
         );
-        lowering.sink.push(Finding::warning(Code::Skipped, first.name.span, text));
+        lowering.sink.push(Finding::warning(Code::Placeholder, first.name.span, text));
     }
 }
 
@@ -88,7 +87,7 @@ fn made(pods: &[Pods]) -> HashSet<Key> {
     let owners: HashMap<Key, Key> = pods
         .iter()
         .filter_map(|one| Some((key(one), one.owner.clone()?)))
-        .map(|(key, (kind, name))| (key.clone(), (key.0, kind, name)))
+        .filter_map(|(key, (kind, name))| Some((key.clone(), (key.0, kind?, name))))
         .collect();
     let mut made = HashSet::new();
     for one in pods.iter().filter(|one| matches!(one.maker, Maker::Pod)) {
@@ -140,10 +139,12 @@ fn pods_of(one: &Pods, namespace: Option<&Labels>, owners: &mut Owners, lowering
     insert(NAMESPACE, &one.namespace);
     insert(SERVICE_ACCOUNT, &one.service_account);
     let (_, kind, name) = key(one);
-    let itself = (!matches!(one.maker, Maker::Pod)).then_some((kind, name));
+    let itself = (!matches!(one.maker, Maker::Pod)).then_some((Some(kind), name));
     if let Some((kind, name)) = itself.or_else(|| one.owner.clone()) {
         insert(OWNER, &name);
-        insert(OWNER_KIND, &kind);
+        if let Some(kind) = kind {
+            insert(OWNER_KIND, &kind);
+        }
     }
     for (key, value) in &one.labels {
         insert(&key.value, &value.value);
@@ -153,7 +154,7 @@ fn pods_of(one: &Pods, namespace: Option<&Labels>, owners: &mut Owners, lowering
         Maker::Pod | Maker::Template(..) => {
             let count = if let Maker::Template(_, count) = one.maker { count } else { 1 };
             let addresses = match one.addresses.as_slice() {
-                [] => owners.made_up(&base, count),
+                told if told.is_empty() || one.on_host => owners.made_up(&base, count),
                 told => owners.told(told, &base, lowering),
             };
             owners.push(base, &one.name, labels, addresses, listeners(one, lowering), lowering);

@@ -17,8 +17,8 @@ pub(super) struct Meta {
     /// `default` unless told.
     pub(super) namespace: String,
     pub(super) labels: Vec<(Word, Word)>,
-    /// Kind and name of the object that made this one.
-    pub(super) owner: Option<(String, String)>,
+    /// Kind, if told, and name of the object that made this one.
+    pub(super) owner: Option<(Option<String>, String)>,
 }
 
 /// A pod, or as many alike as something makes.
@@ -32,8 +32,8 @@ pub(super) struct Pods {
     /// Addresses, if they are known.
     pub(super) addresses: Vec<(IpAddr, Span)>,
     pub(super) maker: Maker,
-    /// Kind and name of the object that made it.
-    pub(super) owner: Option<(String, String)>,
+    /// Kind, if told, and name of the object that made it.
+    pub(super) owner: Option<(Option<String>, String)>,
     /// Shares the address of its node.
     pub(super) on_host: bool,
     /// Has ended: its address may be another's by now.
@@ -84,8 +84,9 @@ pub(super) fn meta(object: &mut Object<'_>, sink: &mut Sink<'_>) -> Option<Meta>
     let mut owner = None;
     for one in meta.list("ownerReferences", sink).unwrap_or_default() {
         let mut one = Object::open(one, "an owner reference", sink)?;
-        if let (Some(kind), Some(name)) = (one.word("kind", sink), one.word("name", sink)) {
-            owner = Some((kind.value, name.value));
+        let kind = one.word("kind", sink).map(|kind| kind.value);
+        if let Some(name) = one.word("name", sink) {
+            owner = Some((kind, name.value));
         }
     }
     let namespace = namespace.map_or_else(|| "default".to_owned(), |word| word.value);

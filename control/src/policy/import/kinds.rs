@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cluster_policy::{self, ClusterPolicy, Kind};
 use super::inventory::{self, Namespace, NodeObject, Pods};
 use super::network_policy::{self, NetworkPolicy};
 use super::object::{Object, unsupported};
@@ -18,6 +19,7 @@ pub(in crate::policy) struct Foreign {
     pub(super) namespaces: Vec<Namespace>,
     pub(super) nodes: Vec<NodeObject>,
     pub(super) network_policies: Vec<NetworkPolicy>,
+    pub(super) cluster_policies: Vec<ClusterPolicy>,
     /// Kinds that carry no policy, with how many there were and where the first was.
     skipped: BTreeMap<String, (usize, Span)>,
 }
@@ -67,7 +69,7 @@ impl Foreign {
 
     /// Whether there is no policy among the objects.
     pub(super) fn is_inventory(&self) -> bool {
-        self.network_policies.is_empty()
+        self.network_policies.is_empty() && self.cluster_policies.is_empty()
     }
 
     /// Reads a document for which [`is_foreign`] holds. Returns whether it could be read whole.
@@ -129,6 +131,15 @@ impl Foreign {
             ("", "Node") => self.nodes.push(inventory::node(object, sink)?),
             ("networking.k8s.io" | "extensions", "NetworkPolicy") => {
                 self.network_policies.push(network_policy::read(object, sink)?);
+            }
+            ("policy.networking.k8s.io", "ClusterNetworkPolicy") => {
+                self.cluster_policies.push(cluster_policy::read(object, Kind::Cluster, sink)?);
+            }
+            ("policy.networking.k8s.io", "AdminNetworkPolicy") => {
+                self.cluster_policies.push(cluster_policy::read(object, Kind::Admin, sink)?);
+            }
+            ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy") => {
+                self.cluster_policies.push(cluster_policy::read(object, Kind::Baseline, sink)?);
             }
             _ => {
                 if let Some((_, maker)) = MAKERS.iter().find(|(of, name)| *of == group && *name == kind) {

@@ -5,7 +5,7 @@ use super::object::{Object, word};
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 use crate::policy::source::Word;
 use crate::policy::source::yaml::Node;
-use crate::policy::valid::{Requirement, Selector};
+use crate::policy::valid::{Labels, Requirement, Selector};
 
 /// The key that holds the name of an endpoint's namespace.
 pub(super) const NAMESPACE: &str = "k8s/namespace";
@@ -81,6 +81,21 @@ pub(super) fn all_of(parts: impl IntoIterator<Item = Requirement>) -> Selector {
     requirements.sort_unstable();
     requirements.dedup();
     Selector { requirements }
+}
+
+/// Whether labels of its own alone satisfy a selector; it must have no other kinds of requirement.
+pub(super) fn holds(selector: &Selector, labels: &Labels) -> bool {
+    selector.requirements.iter().all(|one| match one {
+        Requirement::In(key, values) => {
+            labels.get(key).is_some_and(|own| values.iter().any(|value| own.contains(value)))
+        }
+        Requirement::NotIn(key, values) => {
+            labels.get(key).is_none_or(|own| !values.iter().any(|value| own.contains(value)))
+        }
+        Requirement::Exists(key) => labels.contains_key(key),
+        Requirement::NotExists(key) => !labels.contains_key(key),
+        _ => false,
+    })
 }
 
 /// Every pod.

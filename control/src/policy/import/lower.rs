@@ -1,5 +1,7 @@
 //! Foreign objects to workloads and rules.
 
+mod cluster_policy;
+
 use super::kinds::Foreign;
 use super::labels::{NAMESPACE, all_of, any_pod, of_namespace};
 use super::network_policy::{Allow, NetworkPolicy, Peer};
@@ -38,6 +40,7 @@ pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
         }
         network_policy(policy, lowering);
     }
+    cluster_policy::all(&foreign.cluster_policies, lowering);
     open(lowering);
 }
 

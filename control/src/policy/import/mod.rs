@@ -21,6 +21,7 @@
 
 mod blocks;
 mod cluster;
+mod cluster_policy;
 mod inventory;
 mod kinds;
 mod labels;

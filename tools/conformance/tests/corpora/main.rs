@@ -1,0 +1,36 @@
+//! Policies of other systems, where their authors or tools say what they mean: does ringfence say the same?
+//!
+//! The corpora stand beside the checkout, in `../shared/corpora/policies`. Every question is put to the compiled table
+//! and to the oracle; the counts become the table in the README.
+
+mod estate;
+mod np_guard;
+mod tally;
+
+use std::path::{Path, PathBuf};
+
+use tally::Tally;
+
+/// Where the corpora are.
+fn corpora() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora/policies");
+    assert!(
+        folder.is_dir(),
+        "this test needs the policy corpora beside the checkout, in ../shared/corpora/policies: {} is not there",
+        folder.display()
+    );
+    folder
+}
+
+#[test]
+fn what_is_imported_means_what_it_meant() {
+    let corpora = corpora();
+    let tallies: Vec<Tally> = vec![np_guard::tally(&corpora.join("np-guard"))];
+    let table = tally::table(&tallies);
+    println!("{table}");
+    let disagreements: Vec<&String> = tallies.iter().flat_map(|tally| &tally.disagree).collect();
+    for one in disagreements.iter().take(60) {
+        println!("{one}");
+    }
+    assert!(disagreements.is_empty(), "{} cases disagree", disagreements.len());
+}
