@@ -193,7 +193,7 @@ const ENFORCEMENT: &[&str] = &["select", "ingress", "egress"];
 
 /// Reads every document of `file`, number `index` of the load, into `policy` or `foreign`. Returns whether the whole file could
 /// be read: if not, objects may be missing that the policy refers to.
-pub(crate) fn read(
+pub(super) fn read(
     file: &SourceFile,
     index: usize,
     policy: &mut PolicySource,

@@ -28,7 +28,8 @@ pub(super) fn block(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Block> {
     for word in except {
         let part = prefix(&word, sink)?;
         if !contains(outer, part) {
-            let text = format!("{} does not lie inside the block that it is an exception of", quote(&word.value));
+            let text =
+                format!("{} does not lie inside the block that it is an exception of", quote(&word.value));
             sink.push(Finding::error(Code::BadPrefix, word.span, text));
             return None;
         }
@@ -69,7 +70,9 @@ fn read_prefix(text: &str, alone: bool) -> Option<Prefix> {
     let most = if address.is_ipv4() { 32 } else { 128 };
     let len = match len {
         None => most,
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok()?
+        }
         Some(_) => return None,
     };
     let mapped = matches!(address, IpAddr::V6(v6) if len >= 96 && v6.to_ipv4_mapped().is_some());

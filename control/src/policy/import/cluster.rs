@@ -131,9 +131,9 @@ fn namespace_labels<'p>(
 }
 
 fn pods_of(one: &Pods, namespace: Option<&Labels>, owners: &mut Owners, lowering: &mut Lowering<'_, '_>) {
-    let mut labels = namespace.cloned().unwrap_or_else(|| {
-        [(of_namespace(NAMESPACE_NAME), BTreeSet::from([one.namespace.clone()]))].into()
-    });
+    let mut labels = namespace
+        .cloned()
+        .unwrap_or_else(|| [(of_namespace(NAMESPACE_NAME), BTreeSet::from([one.namespace.clone()]))].into());
     let mut insert = |key: &str, value: &str| labels.insert(key.to_owned(), [value.to_owned()].into());
     insert(KIND, "pod");
     insert(NAMESPACE, &one.namespace);
@@ -202,7 +202,8 @@ impl Owners {
     fn of(lowering: &Lowering<'_, '_>) -> Self {
         let workloads = &lowering.policy.workloads;
         let names = workloads.iter().map(|one| (one.name.clone(), None)).collect();
-        let addresses = workloads.iter().flat_map(|one| one.addresses.iter().map(|at| (*at, one.name.clone())));
+        let addresses =
+            workloads.iter().flat_map(|one| one.addresses.iter().map(|at| (*at, one.name.clone())));
         Self { names, addresses: addresses.collect() }
     }
 

@@ -110,7 +110,9 @@ fn subject(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Pods> {
     let pods = object.take("pods");
     object.finish(sink);
     match (namespaces, pods) {
-        (Some(node), None) => Some(Pods { namespaces: selector(node, sink)?, pods: LabelSelector::default() }),
+        (Some(node), None) => {
+            Some(Pods { namespaces: selector(node, sink)?, pods: LabelSelector::default() })
+        }
         (None, Some(node)) => namespaced(node, sink),
         _ => {
             let text = "a subject is either `namespaces` or `pods`";
@@ -135,7 +137,10 @@ fn rule(node: Node<'_>, kind: Kind, side: &'static str, sink: &mut Sink<'_>) -> 
     let mut rule = Object::open(node, "a rule", sink)?;
     let span = rule.span;
     rule.ignore(&["name"]);
-    let action = rule.need("action", sink).and_then(|node| word(node, sink)).and_then(|word| action(&word, kind, sink));
+    let action = rule
+        .need("action", sink)
+        .and_then(|node| word(node, sink))
+        .and_then(|word| action(&word, kind, sink));
     let mut peers = Vec::new();
     match rule.list(side, sink) {
         Some(items) if !items.is_empty() => {
@@ -154,7 +159,8 @@ fn rule(node: Node<'_>, kind: Kind, side: &'static str, sink: &mut Sink<'_>) -> 
         None => Ports::any(),
         Some(items) => {
             if items.is_empty() {
-                let text = format!("an empty list of {field} says neither all nor none: leave it out to mean all");
+                let text =
+                    format!("an empty list of {field} says neither all nor none: leave it out to mean all");
                 sink.push(Finding::error(Code::EmptySet, place.unwrap_or(span), text));
             }
             let mut ports = Ports::default();
@@ -309,7 +315,11 @@ fn named(name: &Word, ports: &mut Ports, sink: &mut Sink<'_>) {
     }
 }
 
-fn bounds(mut object: Object<'_>, transport: u8, sink: &mut Sink<'_>) -> Option<crate::policy::valid::ServiceRange> {
+fn bounds(
+    mut object: Object<'_>,
+    transport: u8,
+    sink: &mut Sink<'_>,
+) -> Option<crate::policy::valid::ServiceRange> {
     let at = object.span;
     let first = object.need("start", sink).and_then(|node| word(node, sink));
     let last = object.need("end", sink).and_then(|node| word(node, sink));

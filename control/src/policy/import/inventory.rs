@@ -178,10 +178,11 @@ pub(super) fn maker(mut object: Object<'_>, kind: &'static str, sink: &mut Sink<
     };
     let replicas = count(spec.word("replicas", sink), sink)?.min(REPLICAS_MAX);
     let maker = if kind == "StatefulSet" {
-        let start = match spec.object("ordinals", "ordinals", sink).and_then(|mut one| one.word("start", sink)) {
-            Some(word) => number(&word, 0, i32::MAX.cast_unsigned(), sink)?,
-            None => 0,
-        };
+        let start =
+            match spec.object("ordinals", "ordinals", sink).and_then(|mut one| one.word("start", sink)) {
+                Some(word) => number(&word, 0, i32::MAX.cast_unsigned(), sink)?,
+                None => 0,
+            };
         Maker::Numbered(replicas, start)
     } else {
         Maker::Template(kind, replicas)
@@ -216,7 +217,8 @@ fn template(
     };
     let Some(spec) = spec else { return Some(pods) };
     let mut spec = Object::open(spec, "the specification of a pod", sink)?;
-    if let Some(account) = spec.word("serviceAccountName", sink).or_else(|| spec.word("serviceAccount", sink)) {
+    if let Some(account) = spec.word("serviceAccountName", sink).or_else(|| spec.word("serviceAccount", sink))
+    {
         pods.service_account = account.value;
     }
     pods.on_host = spec.boolean("hostNetwork", sink).unwrap_or(false);

@@ -51,7 +51,6 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("k8s.ovn.org", "UserDefinedNetwork", "it separates pods into networks of their own"),
     ("k8s.ovn.org", "ClusterUserDefinedNetwork", "it separates pods into networks of their own"),
     ("k8s.ovn.org", "EgressFirewall", "it closes ways out of the cluster"),
-    ("k8s.cni.cncf.io", "NetworkAttachmentDefinition", "it gives pods further networks"),
     ("k8s.cni.cncf.io", "MultiNetworkPolicy", "it speaks of further networks of pods"),
     ("security.istio.io", "AuthorizationPolicy", "it speaks of identities and requests"),
     ("security.istio.io", "PeerAuthentication", "it speaks of identities"),
@@ -80,7 +79,13 @@ impl Foreign {
     }
 
     /// Reads an object; `within` is the version and kind that items of a list have unless they say otherwise.
-    fn object(&mut self, node: Node<'_>, within: Option<(&str, &str)>, depth: u8, sink: &mut Sink<'_>) -> Option<()> {
+    fn object(
+        &mut self,
+        node: Node<'_>,
+        within: Option<(&str, &str)>,
+        depth: u8,
+        sink: &mut Sink<'_>,
+    ) -> Option<()> {
         let mut object = Object::open(node, "an object", sink)?;
         let span = object.place("kind").unwrap_or(object.span);
         let version = object.word("apiVersion", sink).map(|word| word.value);

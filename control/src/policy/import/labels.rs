@@ -42,9 +42,9 @@ fn below(scope: &str, key: &str) -> String {
 pub(super) fn is_reserved(key: &str) -> bool {
     let Some((prefix, _)) = key.rsplit_once('/') else { return false };
     prefix == "k8s"
-        || ["k8s.namespace", "k8s.node"]
-            .iter()
-            .any(|scope| prefix.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        || ["k8s.namespace", "k8s.node"].iter().any(|scope| {
+            prefix.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
 }
 
 /// A selector over labels: all terms must hold; without any, it selects everything.
@@ -206,7 +206,9 @@ mod tests {
             assert_eq!(of_namespace(key), expected);
             assert!(is_reserved(expected) && is_reserved(&of_node(key)), "{key}");
         }
-        for own in ["app", "k8s", "k8s-app", "k8s.io/name", "k8s.ovn.org/x", "k8s.nodes/x", "app.kubernetes.io/k8s"] {
+        for own in
+            ["app", "k8s", "k8s-app", "k8s.io/name", "k8s.ovn.org/x", "k8s.nodes/x", "app.kubernetes.io/k8s"]
+        {
             assert!(!is_reserved(own), "{own}");
         }
     }

@@ -89,16 +89,16 @@ fn peers(allow: &Allow, namespace: &str, lowering: &mut Lowering<'_, '_>) -> Vec
     let Some(peers) = &allow.peers else { return vec![Selector::default()] };
     let origin = lowering.origin(allow.span);
     let one = |peer: &Peer| match peer {
-        Peer::Pods(namespaces, pods) => all_of(pods.requirements(str::to_owned).into_iter().chain(
-            match namespaces {
+        Peer::Pods(namespaces, pods) => {
+            all_of(pods.requirements(str::to_owned).into_iter().chain(match namespaces {
                 None => vec![Requirement::In(NAMESPACE.to_owned(), vec![namespace.to_owned()])],
                 Some(selector) => {
                     let mut all = selector.requirements(of_namespace);
                     all.push(any_pod());
                     all
                 }
-            },
-        )),
+            }))
+        }
         Peer::Block(block) => {
             let mut all = lowering.blocks.requirements(block, &origin);
             if lowering.placeholders {
@@ -113,7 +113,10 @@ fn peers(allow: &Allow, namespace: &str, lowering: &mut Lowering<'_, '_>) -> Vec
 /// A pod whose address is not known is in no block that an allow names.
 fn without_placeholders(all: &mut Vec<Requirement>) {
     let name = PLACEHOLDERS.to_owned();
-    match all.iter_mut().find_map(|one| if let Requirement::NotNetwork(names) = one { Some(names) } else { None }) {
+    match all
+        .iter_mut()
+        .find_map(|one| if let Requirement::NotNetwork(names) = one { Some(names) } else { None })
+    {
         Some(names) => {
             names.push(name);
             names.sort_unstable();

@@ -41,7 +41,9 @@ pub(super) use kinds::{Foreign, is_foreign};
 
 use super::diagnostics::{Code, Finding, Sink, Span};
 use super::source::PolicySource;
-use super::valid::{Action, Gates, INFRASTRUCTURE, Network, Origin, Prefix, Rule, Selector, Tier, ValidPolicy};
+use super::valid::{
+    Action, Gates, INFRASTRUCTURE, Network, Origin, Prefix, Rule, Selector, Tier, ValidPolicy,
+};
 use blocks::Blocks;
 
 /// Where IPv4 addresses stand in that are not known: reserved by RFC 1112, 4, so that no machine has one.
@@ -172,7 +174,8 @@ impl<'a, 's> Lowering<'a, 's> {
         }
         for network in networks {
             if let Some(taken) = self.policy.networks.iter().find(|one| one.name == network.name) {
-                let text = format!("the name of the network `{}` is one that ringfence gives itself", taken.name);
+                let text =
+                    format!("the name of the network `{}` is one that ringfence gives itself", taken.name);
                 self.sink.push(Finding::error(Code::Reserved, Span::default(), text));
             } else {
                 self.policy.networks.push(network);

@@ -104,10 +104,8 @@ fn allow(node: Node<'_>, side: &'static str, sink: &mut Sink<'_>) -> Option<Allo
     let mut rule = Object::open(node, "a rule", sink)?;
     let span = rule.span;
     let before = sink.errors();
-    let peers: Vec<_> = (rule.list(side, sink).unwrap_or_default())
-        .into_iter()
-        .filter_map(|item| peer(item, sink))
-        .collect();
+    let peers: Vec<_> =
+        (rule.list(side, sink).unwrap_or_default()).into_iter().filter_map(|item| peer(item, sink)).collect();
     let ports = ports(rule.list("ports", sink).unwrap_or_default(), sink);
     rule.finish(sink);
     let peers = (!peers.is_empty()).then_some(peers);
@@ -131,7 +129,9 @@ fn peer(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Peer> {
     }
     if pods.is_none() && namespaces.is_none() {
         let text = "a peer needs `podSelector`, `namespaceSelector` or `ipBlock`; an empty one means nothing";
-        sink.push(Finding::error(Code::MissingField, span, text).help("leave the list out to mean every peer"));
+        sink.push(
+            Finding::error(Code::MissingField, span, text).help("leave the list out to mean every peer"),
+        );
         return None;
     }
     let namespaces = match namespaces {

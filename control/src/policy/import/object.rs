@@ -2,8 +2,8 @@
 //! what a policy says and ringfence does not know is never silently left out.
 
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
-use crate::policy::source::Word;
 use crate::policy::source::Spanned;
+use crate::policy::source::Word;
 use crate::policy::source::yaml::{Node, Value};
 
 /// A mapping whose fields are taken out one by one.
@@ -132,7 +132,8 @@ impl<'a> Object<'a> {
     pub(super) fn finish(self, sink: &mut Sink<'_>) {
         for (key, _) in self.entries {
             let text = format!("{} has no field {} that ringfence knows", self.what, quote(key.text()));
-            let help = "what it would mean is not known, so the policy is refused rather than read without it";
+            let help =
+                "what it would mean is not known, so the policy is refused rather than read without it";
             sink.push(Finding::error(Code::UnknownField, key.span, text).help(help));
         }
     }

@@ -38,7 +38,11 @@ impl Ports {
             let same = self.named.iter().filter(|(other, _)| other == name);
             let mut ranges: Vec<_> = same.map(|(_, range)| *range).collect();
             service::normalise(&mut ranges);
-            parts.push((format!("/{name}"), vec![Requirement::In(PORT.to_owned(), vec![name.to_owned()])], ranges));
+            parts.push((
+                format!("/{name}"),
+                vec![Requirement::In(PORT.to_owned(), vec![name.to_owned()])],
+                ranges,
+            ));
         }
         parts
     }
@@ -94,7 +98,13 @@ pub(super) fn number_or_name(word: &Word, sink: &mut Sink<'_>) -> Option<Result<
 }
 
 /// The ports `first` to `last`.
-pub(super) fn span(protocol: u8, first: u32, last: u32, at: Span, sink: &mut Sink<'_>) -> Option<ServiceRange> {
+pub(super) fn span(
+    protocol: u8,
+    first: u32,
+    last: u32,
+    at: Span,
+    sink: &mut Sink<'_>,
+) -> Option<ServiceRange> {
     if first > last {
         let text = format!("the range of ports runs backwards, from {first} to {last}");
         sink.push(Finding::error(Code::BadService, at, text));

@@ -5,6 +5,7 @@
 
 mod estate;
 mod np_guard;
+mod pokes;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +26,8 @@ fn corpora() -> PathBuf {
 #[test]
 fn what_is_imported_means_what_it_meant() {
     let corpora = corpora();
-    let tallies: Vec<Tally> = vec![np_guard::tally(&corpora.join("np-guard"))];
+    let tallies: Vec<Tally> =
+        vec![np_guard::tally(&corpora.join("np-guard")), pokes::tally(&corpora.join("network-policy-api"))];
     let table = tally::table(&tallies);
     println!("{table}");
     let disagreements: Vec<&String> = tallies.iter().flat_map(|tally| &tally.disagree).collect();
@@ -33,4 +35,5 @@ fn what_is_imported_means_what_it_meant() {
         println!("{one}");
     }
     assert!(disagreements.is_empty(), "{} cases disagree", disagreements.len());
+    assert!(tally::is_in_readme(&table), "the README's table is not this one: run this test with UPDATE_README=1");
 }

@@ -24,7 +24,10 @@ const FAULTY: &[&str] = &[
 const OUTSIDE_END: u32 = 240 << 24;
 
 pub(crate) fn tally(folder: &Path) -> Tally {
-    let mut tally = Tally::new("np-guard", "an ordered pair of workloads, or of a workload and the outside, over all ports");
+    let mut tally = Tally::new(
+        "np-guard",
+        "an ordered pair of workloads, or of a workload and the outside, over all ports",
+    );
     let outputs = folder.join("test_outputs/connlist");
     let mut names: Vec<String> = fs::read_dir(folder.join("tests"))
         .expect("the corpus holds tests")
@@ -149,7 +152,9 @@ fn compare(estate: &Estate, name: &str, expected: &str, tally: &mut Tally) {
         for (destination, to) in peers.iter().filter(|(other, _)| *other != source) {
             let conn = pairs.get(&(source.as_str(), destination.as_str())).cloned().unwrap_or_default();
             let all = from.iter().flat_map(|from| to.iter().map(|to| (*from, *to, &conn)));
-            tally.count(wrong(estate, all, &probes).map(|how| format!("{name}: {source} => {destination}: {how}")));
+            tally.count(
+                wrong(estate, all, &probes).map(|how| format!("{name}: {source} => {destination}: {how}")),
+            );
         }
     }
     let empty = Vec::new();

@@ -1,6 +1,8 @@
 //! Counts of cases, and the table that they become.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 /// What became of the cases of one corpus.
 #[derive(Default)]
@@ -54,4 +56,20 @@ pub(crate) fn table(tallies: &[Tally]) -> String {
         ));
     }
     text
+}
+
+const BEGIN: &str = "<!-- conformance: written by `UPDATE_README=1 cargo test -p conformance --test corpora` -->\n";
+const END: &str = "<!-- end of conformance -->\n";
+
+/// Whether the README holds `table`; with `UPDATE_README` in the environment, it is put there.
+pub(crate) fn is_in_readme(table: &str) -> bool {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = fs::read_to_string(&path).expect("the workspace has a README");
+    let (before, rest) = text.split_once(BEGIN).expect("the README has a place for the table");
+    let (held, after) = rest.split_once(END).expect("the place for the table ends");
+    if held != table && std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).expect("the README can be written");
+        return true;
+    }
+    held == table
 }

@@ -46,7 +46,8 @@ fn one(
     number: u32,
     lowering: &mut Lowering<'_, '_>,
 ) {
-    let (order, tier) = if policy.is_baseline { (Order::BASELINE, "baseline") } else { (Order::ADMIN, "admin") };
+    let (order, tier) =
+        if policy.is_baseline { (Order::BASELINE, "baseline") } else { (Order::ADMIN, "admin") };
     let peers: Vec<Selector> = rule.peers.iter().flat_map(|peer| peers(peer, rule, lowering)).collect();
     let side = OneSided {
         name: format!("{tier}/{}/{}/{index}", policy.name.value, direction.name()),
@@ -79,9 +80,11 @@ fn peers(peer: &Peer, rule: &ClusterRule, lowering: &mut Lowering<'_, '_>) -> Ve
         }
         Peer::Nodes(labels, span) => {
             let is_node = Requirement::In(KIND.to_owned(), vec!["node".to_owned()]);
-            let known = lowering.policy.workloads.iter().any(|workload| {
-                workload.labels.get(KIND).is_some_and(|kind| kind.contains("node"))
-            });
+            let known = lowering
+                .policy
+                .workloads
+                .iter()
+                .any(|workload| workload.labels.get(KIND).is_some_and(|kind| kind.contains("node")));
             if !known {
                 let text = "this peer means nodes, and no `Node` object is given";
                 if rule.action == Action::Allow {
@@ -106,7 +109,11 @@ fn unordered(a: &ClusterPolicy, b: &ClusterPolicy, lowering: &mut Lowering<'_, '
         return;
     }
     let (first, second) = (pods(&a.subject), pods(&b.subject));
-    let both = lowering.policy.workloads.iter().find(|pod| holds(&first, &pod.labels) && holds(&second, &pod.labels));
+    let both = lowering
+        .policy
+        .workloads
+        .iter()
+        .find(|pod| holds(&first, &pod.labels) && holds(&second, &pod.labels));
     if let Some(pod) = both {
         let text = format!(
             "the policies {} and {} have the same tier and priority, both select {}, and say different things: \
@@ -115,7 +122,8 @@ fn unordered(a: &ClusterPolicy, b: &ClusterPolicy, lowering: &mut Lowering<'_, '
             quote(&b.name.value),
             quote(&pod.name)
         );
-        let finding = Finding::error(Code::Conflict, b.name.span, text).also(a.name.span, "the other is here");
+        let finding =
+            Finding::error(Code::Conflict, b.name.span, text).also(a.name.span, "the other is here");
         lowering.sink.push(finding.help("give them different priorities"));
     }
 }
