@@ -55,11 +55,6 @@ pub(super) fn prefix(word: &Word, sink: &mut Sink<'_>) -> Option<Prefix> {
     })
 }
 
-/// As [`prefix`], for languages in which an address alone is a prefix too.
-pub(super) fn prefix_or_address(word: &Word, sink: &mut Sink<'_>) -> Option<Prefix> {
-    read_prefix(&word.value, true).or_else(|| prefix(word, sink))
-}
-
 fn read_prefix(text: &str, alone: bool) -> Option<Prefix> {
     let (head, len) = match text.split_once('/') {
         Some((head, len)) => (head, Some(len)),

@@ -18,7 +18,6 @@ pub(crate) const SCTP: u32 = 132;
 /// A policy, compiled.
 pub(crate) struct Estate {
     pub(crate) policy: ValidPolicy,
-    pub(crate) warnings: Diagnostics,
     compiled: Compiled,
 }
 
@@ -30,7 +29,7 @@ impl Estate {
     pub(crate) fn of(loaded: Result<Loaded, Diagnostics>) -> Result<Self, Diagnostics> {
         let loaded = loaded?;
         let compiled = compile(&loaded.policy, &CompileOptions::default()).expect("what loads compiles");
-        Ok(Self { policy: loaded.policy, warnings: loaded.warnings, compiled })
+        Ok(Self { policy: loaded.policy, compiled })
     }
 
     /// Whether a flow is allowed: the table's answer, which must be the oracle's.

@@ -116,52 +116,97 @@ fn outside(peer: &str) -> Option<(u32, u32)> {
     Some((bits(first), bits(last)))
 }
 
-fn compare(estate: &Estate, name: &str, expected: &str, tally: &mut Tally) {
-    let mut peers: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+/// Stretches of addresses outside, with what is said between each and a workload.
+type Outside<'t> = BTreeMap<&'t str, Vec<Stretch>>;
+type Stretch = ((u32, u32), Conn);
+
+/// What the analyser says of a directory.
+#[derive(Default)]
+struct Expected<'t> {
+    pairs: BTreeMap<(&'t str, &'t str), Conn>,
+    from_outside: Outside<'t>,
+    to_outside: Outside<'t>,
+    /// Every range of ports in it.
+    ranges: Conn,
+    /// Lines about what is no policy.
+    others: usize,
+}
+
+fn expected(text: &str) -> Expected<'_> {
+    let mut all = Expected::default();
+    for (source, destination, text) in lines(text) {
+        if source.starts_with('{') {
+            all.others += 1;
+            continue;
+        }
+        let conn = conn(text);
+        all.ranges.extend(conn.iter().copied());
+        match (outside(source), outside(destination)) {
+            (Some(range), _) => all.from_outside.entry(destination).or_default().push((range, conn)),
+            (_, Some(range)) => all.to_outside.entry(source).or_default().push((range, conn)),
+            _ => {
+                all.pairs.insert((source, destination), conn);
+            }
+        }
+    }
+    all
+}
+
+/// The workloads as the analyser folds them, with their IPv4 addresses.
+type Peers = BTreeMap<String, Vec<IpAddr>>;
+
+fn compare(estate: &Estate, name: &str, text: &str, tally: &mut Tally) {
+    let mut peers = Peers::new();
     for workload in &estate.policy.workloads {
         let v4 = workload.addresses.iter().find(|address| address.is_ipv4()).expect("an IPv4 address");
         peers.entry(folded(workload)).or_default().push(*v4);
     }
-    let mut pairs: BTreeMap<(&str, &str), Conn> = BTreeMap::new();
-    let mut from_outside: BTreeMap<&str, Vec<((u32, u32), Conn)>> = BTreeMap::new();
-    let mut to_outside: BTreeMap<&str, Vec<((u32, u32), Conn)>> = BTreeMap::new();
-    let mut more = Vec::new();
-    for (source, destination, text) in lines(expected) {
-        if source.starts_with('{') {
-            tally.skip("what Ingress and Route objects add is not policy", 1);
-            continue;
-        }
-        let conn = conn(text);
-        more.extend(conn.iter().copied());
-        let inside = if outside(source).is_some() { destination } else { source };
-        if [source, destination].iter().any(|peer| outside(peer).is_none() && !peers.contains_key(*peer)) {
-            tally.count(Some(format!("{name}: {source} => {destination}: no such workload")));
-            continue;
-        }
-        match (outside(source), outside(destination)) {
-            (Some(range), _) => from_outside.entry(inside).or_default().push((range, conn)),
-            (_, Some(range)) => to_outside.entry(inside).or_default().push((range, conn)),
-            _ => {
-                pairs.insert((source, destination), conn);
-            }
-        }
+    let expected = expected(text);
+    if expected.others > 0 {
+        tally.skip("what Ingress and Route objects add is not policy", expected.others);
     }
-    let probes = estate.probes(&more);
-    let addresses = outside_addresses(estate, from_outside.values().chain(to_outside.values()).flatten());
-    for (source, from) in &peers {
+    let outside = expected.from_outside.keys().chain(expected.to_outside.keys());
+    let named = expected.pairs.keys().flat_map(|(source, destination)| [source, destination]).chain(outside);
+    let missing: BTreeSet<&&str> = named.filter(|peer| !peers.contains_key(**peer)).collect();
+    missing.iter().for_each(|peer| tally.count(Some(format!("{name}: there is no workload {peer}"))));
+    let probes = estate.probes(&expected.ranges);
+    between_workloads(estate, name, &peers, &expected, &probes, tally);
+    with_outside(estate, name, &peers, &expected, &probes, tally);
+}
+
+fn between_workloads(
+    estate: &Estate,
+    name: &str,
+    peers: &Peers,
+    expected: &Expected<'_>,
+    probes: &[u32],
+    tally: &mut Tally,
+) {
+    let nothing = Conn::new();
+    for (source, from) in peers {
         for (destination, to) in peers.iter().filter(|(other, _)| *other != source) {
-            let conn = pairs.get(&(source.as_str(), destination.as_str())).cloned().unwrap_or_default();
-            let all = from.iter().flat_map(|from| to.iter().map(|to| (*from, *to, &conn)));
-            tally.count(
-                wrong(estate, all, &probes).map(|how| format!("{name}: {source} => {destination}: {how}")),
-            );
+            let conn = expected.pairs.get(&(source.as_str(), destination.as_str())).unwrap_or(&nothing);
+            let all = from.iter().flat_map(|from| to.iter().map(|to| (*from, *to, conn)));
+            let wrong = wrong(estate, all, probes);
+            tally.count(wrong.map(|how| format!("{name}: {source} => {destination}: {how}")));
         }
     }
-    let empty = Vec::new();
-    for (peer, own) in &peers {
-        for (known, inward) in [(&from_outside, true), (&to_outside, false)] {
-            let known = known.get(peer.as_str()).unwrap_or(&empty);
-            let nothing = Conn::new();
+}
+
+fn with_outside(
+    estate: &Estate,
+    name: &str,
+    peers: &Peers,
+    expected: &Expected<'_>,
+    probes: &[u32],
+    tally: &mut Tally,
+) {
+    let stretches = expected.from_outside.values().chain(expected.to_outside.values()).flatten();
+    let addresses = outside_addresses(estate, stretches);
+    let (none, nothing) = (Vec::new(), Conn::new());
+    for (peer, own) in peers {
+        for (known, inward) in [(&expected.from_outside, true), (&expected.to_outside, false)] {
+            let known = known.get(peer.as_str()).unwrap_or(&none);
             let conn = |address: u32| {
                 let found = known.iter().find(|((first, last), _)| (*first..=*last).contains(&address));
                 found.map_or(&nothing, |(_, conn)| conn)
@@ -173,13 +218,13 @@ fn compare(estate: &Estate, name: &str, expected: &str, tally: &mut Tally) {
                 (from, to, conn(address))
             });
             let way = if inward { "from outside" } else { "to outside" };
-            tally.count(wrong(estate, all, &probes).map(|how| format!("{name}: {peer} {way}: {how}")));
+            tally.count(wrong(estate, all, probes).map(|how| format!("{name}: {peer} {way}: {how}")));
         }
     }
 }
 
 /// Addresses outside: one of every stretch that neither policy nor expectation tells apart, unless a pod has it.
-fn outside_addresses<'a>(estate: &Estate, ranges: impl Iterator<Item = &'a ((u32, u32), Conn)>) -> Vec<u32> {
+fn outside_addresses<'a>(estate: &Estate, ranges: impl Iterator<Item = &'a Stretch>) -> Vec<u32> {
     let mut cuts: BTreeSet<u32> = [1].into();
     cuts.extend(ranges.flat_map(|((first, last), _)| [*first, last.wrapping_add(1)]));
     for prefix in estate.policy.networks.iter().flat_map(|network| &network.prefixes) {
