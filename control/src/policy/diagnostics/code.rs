@@ -126,8 +126,6 @@ codes! {
     NotExamined = "not-examined",
     /// An assertion that does not hold, or could not be proved.
     Assertion = "assertion",
-    /// Not a number in the range that is allowed here.
-    BadNumber = "bad-number",
     /// A feature of another system's policy language that ringfence does not do.
     Unsupported = "unsupported",
     /// Something in another system's policy that was left out, by which it allows less.

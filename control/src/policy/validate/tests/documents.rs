@@ -45,7 +45,7 @@ fn documents_and_shapes() {
         ("empty file", "", Code::Empty, 0, 0),
         ("comment only", "# nothing\n", Code::Empty, 0, 0),
         ("no marker", "rules: []\n", Code::NotNative, 1, 1),
-        ("kubernetes", "apiVersion: v1\nkind: Pod\n", Code::NotNative, 1, 1),
+        ("kubernetes", "apiVersion: v1\nkind: Pod\n", Code::MissingField, 1, 1),
         ("another version", "ringfence: 2\nrules: 5\n", Code::Version, 1, 12),
         ("blank version", "ringfence:\n", Code::Blank, 1, 10),
         ("a word", "hello\n", Code::WrongType, 1, 1),
