@@ -91,7 +91,6 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// About what stands at `origin`; without the text there, which [`Diagnostics::with_snippets`] looks up.
-    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
     pub(crate) fn about(
         origin: &Origin,
         severity: Severity,
@@ -117,7 +116,6 @@ impl Diagnostic {
 
 impl Related {
     /// What stands at `origin`, without its text.
-    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
     pub(crate) fn at(origin: &Origin, message: impl Into<String>) -> Self {
         let file = origin.file.as_ref().to_owned();
         Self { file, line: origin.line, column: origin.column, message: message.into(), snippet: None }
@@ -160,7 +158,6 @@ impl Diagnostics {
 
     /// From faults found after loading, in order of file, line and column; those beyond [`DIAGNOSTICS_MAX`] are only
     /// counted, warnings before errors.
-    #[expect(dead_code, reason = "the first analysis that finds something uses it")]
     pub(crate) fn of(mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|one| one.severity);
         let omitted = list.len().saturating_sub(DIAGNOSTICS_MAX);

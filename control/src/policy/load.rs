@@ -8,6 +8,8 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::analysis::{Admitted, admit};
+use super::compile::Compiled;
 use super::diagnostics::{Code, Diagnostics, Finding, Sink, Span};
 use super::import::{Foreign, lower};
 use super::source::{PolicySource, read};
@@ -43,6 +45,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether the policy, compiled to `compiled`, may be published: see [`super::admit`]. The warnings are those of
+    /// loading and these, each with its text.
+    ///
+    /// # Errors
+    /// As [`super::admit`].
+    pub fn admit(&self, compiled: &Compiled) -> Result<Admitted, Diagnostics> {
+        let admitted = admit(&self.policy, compiled).map_err(|faults| faults.with_snippets(&self.files))?;
+        let warnings = self.warnings.clone().and(admitted.warnings.with_snippets(&self.files));
+        Ok(Admitted { warnings, ..admitted })
+    }
+
     /// Identifies what the policy means: see [`super::hash`].
     #[must_use]
     pub fn hash(&self) -> blake3::Hash {

@@ -20,7 +20,6 @@ mod memory;
 mod state;
 mod sync;
 mod table;
-mod tags;
 pub mod tcp;
 mod terms;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use control::policy::valid::{
     Enforcement, Labels, Listener, Mode, Network, Origin, Prefix, Tier, ValidPolicy, Workload,
 };
 pub use probe::{Probe, probe};
+pub use rules::assertions;
 use rules::{peers, rule, services};
 
 use crate::random::Random;

@@ -56,6 +56,18 @@ pub fn decide_staged(policy: &ValidPolicy, source: IpAddr, destination: IpAddr, 
     answer(policy, source, destination, service, |_| true)
 }
 
+/// Whether `rule` matches the flow, whatever else there is; whether it is staged and where it speaks is not looked at.
+#[must_use]
+pub fn is_matched(
+    policy: &ValidPolicy,
+    rule: &Rule,
+    source: IpAddr,
+    destination: IpAddr,
+    service: u32,
+) -> bool {
+    matches(rule, &end(policy, source, None), &end(policy, destination, Some(service)), service)
+}
+
 fn answer(
     policy: &ValidPolicy,
     source: IpAddr,

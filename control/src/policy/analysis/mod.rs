@@ -1,12 +1,28 @@
 //! What a policy must pass beside being valid: its rules must not contradict each other, and its assertions must hold.
 //! Warnings tell of rules that can never decide anything.
 //!
-//! Everything here looks at *classes* of endpoints, never at samples: what is found holds for every address that
-//! could be seen on the wire, unknown ones included.
+//! Everything here looks at *places*, sets of addresses that no selector tells apart, never at samples: what is found
+//! holds for every address that could be seen on the wire, unknown ones included. A flow from an address to itself
+//! never crosses a wire and is left out.
+
+mod assertions;
+mod conflicts;
+mod estate;
+mod grid;
+mod ranges;
+mod shadows;
+mod told;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 use super::compile::Compiled;
-use super::diagnostics::Diagnostics;
-use super::valid::ValidPolicy;
+use super::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
+use super::valid::{Origin, Selector, ValidPolicy};
+use estate::Estate;
+use told::Findings;
+use work::Work;
 
 /// What the analysis says of a policy that may be published.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +47,49 @@ pub enum Standing {
     NotExamined,
 }
 
+/// Steps for comparing rules without order, and for proving all assertions: some seconds at worst.
+const STEPS: u64 = 1 << 31;
+
+/// Steps for telling live rules from shadowed ones, which is only worth a warning.
+const STANDING_STEPS: u64 = 1 << 28;
+
 /// Decides whether `policy`, compiled to `compiled`, may be published.
 ///
 /// # Errors
 /// Rules of one tier and priority that disagree about a flow, and assertions that do not hold, each with a flow that
 /// shows it; and what could not be proved within the limits of work.
 pub fn admit(policy: &ValidPolicy, compiled: &Compiled) -> Result<Admitted, Diagnostics> {
-    let rules = policy.tiers.iter().map(|tier| tier.rules.len()).sum();
+    let rules: usize = policy.tiers.iter().map(|tier| tier.rules.len()).sum();
     debug_assert_eq!(compiled.stats.rules, rules, "the table was compiled from this policy");
-    Ok(Admitted { warnings: Diagnostics::default(), standings: vec![Standing::NotExamined; rules] })
+    let asked: Vec<&[Selector]> = policy.assertions.iter().flat_map(|one| [&*one.from, &*one.to]).collect();
+    let estate = Estate::new(policy, &asked)
+        .map_err(|error| Diagnostics::of(vec![general(Severity::Error, Code::Limit, &error.to_string())]))?;
+    let conflicts = closed(conflicts::find(&estate, &mut Work::new(STEPS)), Code::Conflict, "conflicts");
+    if !conflicts.is_empty() {
+        return Err(Diagnostics::of(conflicts));
+    }
+    let asked: Vec<(u32, u32)> = estate.view.asked.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let mut found = assertions::prove(&estate, compiled, &asked, &mut Work::new(STEPS));
+    if found.iter().any(|one| one.severity == Severity::Error) {
+        return Err(Diagnostics::of(found));
+    }
+    let standings = shadows::standings(&estate, &mut Work::new(STANDING_STEPS));
+    let warnings = closed(shadows::warnings(&estate, &standings), Code::Shadowed, "rules that never decide");
+    found.extend(warnings);
+    Ok(Admitted { warnings: Diagnostics::of(found), standings })
+}
+
+/// The findings, with a last one that counts those left out.
+fn closed(findings: Findings, code: Code, what: &str) -> Vec<Diagnostic> {
+    let Findings { mut list, left_out } = findings;
+    if let (Some(severity), 1..) = (list.first().map(|one| one.severity), left_out) {
+        list.push(general(severity, code, &format!("and {left_out} more {what}")));
+    }
+    list
+}
+
+/// About the policy as a whole.
+fn general(severity: Severity, code: Code, message: &str) -> Diagnostic {
+    let nowhere = Origin { file: "".into(), line: 0, column: 0 };
+    Diagnostic::about(&nowhere, severity, code, message, None, Vec::new())
 }

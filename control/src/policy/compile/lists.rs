@@ -7,7 +7,7 @@ use super::vocabulary::number;
 
 /// Lists of numbers, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Lists {
+pub(in crate::policy) struct Lists {
     flat: Vec<u32>,
     ends: Vec<usize>,
 }
@@ -18,17 +18,17 @@ impl Lists {
         self.ends.push(self.flat.len());
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::policy) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub(super) fn get(&self, at: u32) -> &[u32] {
+    pub(in crate::policy) fn get(&self, at: u32) -> &[u32] {
         let at = at as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.flat[start..self.ends[at]]
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> + Clone {
+    pub(in crate::policy) fn iter(&self) -> impl Iterator<Item = &[u32]> + Clone {
         (0..number(self.len())).map(|at| self.get(at))
     }
 

@@ -73,11 +73,21 @@ impl Members {
         Ok(Self { lists })
     }
 
+    /// The profiles that a peer list matches, sorted.
+    pub(super) fn of(&self, peers: PeersId) -> &[u32] {
+        self.lists.get(peers)
+    }
+
     /// The peer lists, of those in `used`, that each profile satisfies; each list sorted.
     pub(super) fn by_profile(&self, used: impl Iterator<Item = PeersId>, profiles: usize) -> Lists {
         let mut wanted = vec![false; self.lists.len()];
         used.for_each(|peers| wanted[peers as usize] = true);
-        self.lists.transpose(profiles, |peers| wanted[peers as usize])
+        self.transposed(profiles, |peers| wanted[peers as usize])
+    }
+
+    /// As [`Members::by_profile`], of the lists for which `wanted` holds.
+    pub(super) fn transposed(&self, profiles: usize, wanted: impl Fn(PeersId) -> bool) -> Lists {
+        self.lists.transpose(profiles, wanted)
     }
 }
 

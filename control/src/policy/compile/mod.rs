@@ -14,11 +14,12 @@ mod class;
 mod entry;
 mod error;
 mod level;
-mod lists;
+pub(in crate::policy) mod lists;
 mod member;
 mod named;
 mod profile;
 mod space;
+pub(in crate::policy) mod view;
 mod vocabulary;
 
 use std::sync::Arc;
@@ -134,7 +135,7 @@ pub fn compile(policy: &ValidPolicy, options: &CompileOptions<'_>) -> Result<Com
     let enforced: Vec<_> = policy.enforcement.iter().map(|e| vocabulary.peers(&e.select)).collect();
 
     let space = Space::new(&policy.networks, &vocabulary);
-    let profiles = Profiles::new(&policy.workloads, &space, &vocabulary);
+    let profiles = Profiles::new(policy.workloads.iter(), &space, &vocabulary);
     let members = Members::new(&vocabulary, &profiles, options.limits)?;
     let modes = member::modes(&policy.enforcement, &enforced, &members, &profiles);
     let from = members.by_profile(pairs.iter().map(|pair| pair.0), profiles.len());

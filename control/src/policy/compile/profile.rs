@@ -30,7 +30,11 @@ struct Own {
 }
 
 impl Profiles {
-    pub(super) fn new(workloads: &[Workload], space: &Space, vocabulary: &Vocabulary<'_>) -> Self {
+    pub(super) fn new<'w>(
+        workloads: impl Iterator<Item = &'w Workload>,
+        space: &Space,
+        vocabulary: &Vocabulary<'_>,
+    ) -> Self {
         let mut profiles = Interner::default();
         let mut tokens = Vec::new();
         profiles.intern(&tokens);
@@ -41,7 +45,7 @@ impl Profiles {
         }
 
         let mut own = Own::default();
-        let mut addresses = Vec::with_capacity(workloads.len());
+        let mut addresses = Vec::with_capacity(workloads.size_hint().0);
         for (at, workload) in (0..).zip(workloads) {
             own.fill(workload, vocabulary);
             for &address in &workload.addresses {
@@ -55,6 +59,11 @@ impl Profiles {
     /// How many profiles there are.
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Each workload address with its profile and its workload.
+    pub(super) fn owned(&self) -> &[(IpAddr, u32, u32)] {
+        &self.addresses
     }
 
     /// Each workload address with its class and its workload.

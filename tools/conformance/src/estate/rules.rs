@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use control::policy::valid::{Action, Gates, OnRevoke, Requirement, Rule, Selector, ServiceRange};
+use control::policy::valid::{
+    Action, Assertion, AssertionKind, Gates, OnRevoke, Requirement, Rule, Selector, ServiceRange, ValidPolicy,
+};
 
 use super::{KEYS, Shape, origin, small, value};
 use crate::random::Random;
@@ -123,4 +125,20 @@ fn whole(random: &mut Random, plain: Rule, tier: &str) -> Rule {
         priority: u32::from(small(random, 3)),
         ..plain
     }
+}
+
+/// `count` random assertions about the endpoints of `policy`: some hold, some do not.
+#[must_use]
+pub fn assertions(random: &mut Random, policy: &ValidPolicy, count: usize) -> Vec<Assertion> {
+    let shape = Shape { workloads: policy.workloads.len(), networks: policy.networks.len(), whole: true };
+    let one = |at: usize, random: &mut Random| Assertion {
+        name: format!("a{at}"),
+        kind: if random.one_in(2) { AssertionKind::Never } else { AssertionKind::Always },
+        from: peers(random, shape),
+        to: peers(random, shape),
+        services: services(random),
+        except: Vec::new(),
+        origin: origin(),
+    };
+    (0..count).map(|at| one(at, random)).collect()
 }

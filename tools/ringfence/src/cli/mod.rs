@@ -1,5 +1,6 @@
 //! The command tree and where each command is done.
 
+mod check;
 mod diff;
 mod offline;
 mod policy;
@@ -51,7 +52,8 @@ pub(crate) enum Command {
 
 SIGHUP publishes the policy files that the configuration names again.")]
     Run(RunArgs),
-    /// Validate policy files: every error with file, line, column and what was legal.
+    /// Would this policy be published? Every error with file, line, column and what was legal; rules that contradict
+    /// each other and assertions that do not hold, with a flow that shows it; rules that never decide anything.
     #[command(after_help = "Examples:
   ringfence check policy.yaml
   ringfence check policies/ inventory.yaml --json")]
@@ -257,7 +259,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Check(args) => offline::check(&args),
+        Command::Check(args) => check::check(&args),
         Command::Explain(args) => offline::explain(&args),
         Command::Matrix(args) => offline::matrix(&args),
         Command::Diff(args) => diff::offline(&args),

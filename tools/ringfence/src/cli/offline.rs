@@ -1,4 +1,4 @@
-//! `ringfence check｜explain｜matrix`: on policy files, or for the last two on what the daemon enforces.
+//! `ringfence explain｜matrix`: on policy files, or on what the daemon enforces.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use dataplane::policy::ServiceKey;
 use serde_json::{Value, json};
 
 use super::print::{self, out, word};
-use super::{CheckArgs, ExplainArgs, MatrixArgs};
+use super::{ExplainArgs, MatrixArgs};
 use crate::client;
 use crate::outcome::{Failure, Outcome};
 
@@ -20,52 +20,8 @@ pub(super) fn loaded(paths: &[PathBuf]) -> Result<Loaded, Failure> {
     })
 }
 
-/// Validates and compiles.
-pub(super) fn check(args: &CheckArgs) -> Outcome {
-    if args.json {
-        return check_json(&args.files);
-    }
-    let loaded = loaded(&args.files)?;
-    if !loaded.warnings.is_empty() {
-        eprint!("{}", loaded.warnings.render(print::color()));
-    }
-    let compiled = compile(&loaded.policy, &CompileOptions::default()).map_err(Failure::failed)?;
-    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    out(&format!(
-        "ok: {}, {}, {}, {}; hash {}\n",
-        plural(loaded.files.len(), "file"),
-        plural(loaded.policy.workloads.len(), "workload"),
-        plural(loaded.policy.networks.len(), "network"),
-        plural(compiled.stats.rules, "rule"),
-        loaded.hash().to_hex()
-    ))
-}
-
-fn check_json(paths: &[PathBuf]) -> Outcome {
-    let refused = |diagnostics: Value, error: Option<String>| {
-        print::json(&json!({"ok": false, "diagnostics": diagnostics, "error": error}))?;
-        Err(Failure::Told)
-    };
-    let loaded = match load(paths) {
-        Ok(loaded) => loaded,
-        Err(faults) => return refused(json!(faults)["diagnostics"].take(), None),
-    };
-    let warnings = json!(loaded.warnings)["diagnostics"].take();
-    match compile(&loaded.policy, &CompileOptions::default()) {
-        Err(error) => refused(warnings, Some(error.to_string())),
-        Ok(compiled) => print::json(&json!({
-            "ok": true,
-            "diagnostics": warnings,
-            "workloads": loaded.policy.workloads.len(),
-            "networks": loaded.policy.networks.len(),
-            "rules": compiled.stats.rules,
-            "policy_hash": loaded.hash().to_hex().as_str(),
-        })),
-    }
-}
-
 /// Loads and compiles.
-fn compiled(paths: &[PathBuf]) -> Result<(Loaded, Compiled), Failure> {
+pub(super) fn compiled(paths: &[PathBuf]) -> Result<(Loaded, Compiled), Failure> {
     let loaded = loaded(paths)?;
     let compiled = compile(&loaded.policy, &CompileOptions::default()).map_err(Failure::failed)?;
     Ok((loaded, compiled))
