@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::clock::Now;
-use dataplane::counters::{DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
 use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{HashKey, SweepCursor};
 use dataplane::frame::{BATCH_MAX, Batch, Umem};
 use dataplane::pipeline::{Arrival, Outbox, Pipeline, PipelineParts, SourceCheck, Stage};
 use dataplane::policy::{PolicyTable, Publisher};
+use dataplane::records::Records;
 use dataplane::verdict::{Side, WireId};
 
 use crate::flows;
@@ -47,7 +48,7 @@ pub fn pipeline(table: PolicyTable, flows: u32) -> Path<Pipeline> {
         sweep: SweepCursor::new(0, 1),
         fragments: FragmentTable::new(FragmentLimits::default(), heads),
         counters: Arc::new(WorkerCounters::default()),
-        records: Arc::new(DropRecords::new()),
+        records: Arc::new(Records::new()),
         source_check: SourceCheck::Strict,
         pickup_until: Now::from_nanos(0),
     });

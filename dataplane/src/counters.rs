@@ -1,15 +1,11 @@
-//! What a worker counts, and what it tells about the frames it dropped.
+//! What a worker counts.
 //!
 //! Each worker owns one [`WorkerCounters`]; only that worker adds, anybody reads. A single writer needs no
 //! read-modify-write: a relaxed load and store is exact and costs no bus lock.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam::queue::ArrayQueue;
-
-use crate::address::Address;
-use crate::clock::Now;
-use crate::verdict::{DropReason, Epoch, RuleId, Side, WireId};
+use crate::verdict::{DropReason, Side};
 
 /// A count with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -80,6 +76,10 @@ pub struct WorkerCounters {
     pub potentially_blocked: Counter,
     /// Drop records that the queue had no room for.
     pub drop_records_lost: Counter,
+    /// Flow events there were, told or lost.
+    pub flow_events: Counter,
+    /// Flow events that the queue had no room for.
+    pub flow_events_lost: Counter,
 }
 
 impl Default for WorkerCounters {
@@ -101,6 +101,8 @@ impl Default for WorkerCounters {
             checksums_finished: Counter::default(),
             potentially_blocked: Counter::default(),
             drop_records_lost: Counter::default(),
+            flow_events: Counter::default(),
+            flow_events_lost: Counter::default(),
         }
     }
 }
@@ -137,70 +139,5 @@ impl WorkerCounters {
             - sum(|side| &side.forwarded)
             - i128::from(self.dropped_in_all())
             - i128::from(self.held.get())
-    }
-}
-
-/// What is known about one dropped frame.
-#[derive(Clone, Copy, Debug)]
-pub struct DropRecord {
-    /// When its batch was taken.
-    pub at: Now,
-    /// The wire it came in on.
-    pub wire: WireId,
-    /// The side it came in on.
-    pub side: Side,
-    /// Why it was dropped.
-    pub reason: DropReason,
-    /// The policy in force; 0 when there was none.
-    pub epoch: Epoch,
-    /// The rule or default, where policy dropped it.
-    pub rule: Option<RuleId>,
-    /// Its addresses and service key, as far as headers could be read.
-    pub flow: Option<DroppedFlow>,
-}
-
-/// Who spoke to whom, in a dropped IP packet.
-#[derive(Clone, Copy, Debug)]
-pub struct DroppedFlow {
-    /// Source address.
-    pub source: Address,
-    /// Destination address.
-    pub destination: Address,
-    /// `protocol << 16 | destination port` (or type and code), as in the policy's service space.
-    pub service: u32,
-}
-
-/// The bounded queue of drop records from one worker to the control thread. A full queue loses records, counted;
-/// never frames, never time.
-#[derive(Debug)]
-pub struct DropRecords(ArrayQueue<DropRecord>);
-
-impl DropRecords {
-    /// Records one worker may be ahead of the control thread.
-    pub const CAPACITY: usize = 4096;
-
-    /// An empty queue of [`DropRecords::CAPACITY`] records.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(ArrayQueue::new(Self::CAPACITY))
-    }
-
-    /// Appends, or counts the loss.
-    pub fn push(&self, record: DropRecord, counters: &WorkerCounters) {
-        if self.0.push(record).is_err() {
-            counters.drop_records_lost.add(1);
-        }
-    }
-
-    /// Takes the oldest record.
-    #[must_use]
-    pub fn pop(&self) -> Option<DropRecord> {
-        self.0.pop()
-    }
-}
-
-impl Default for DropRecords {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -23,4 +23,6 @@ pub mod policy;
 
 pub mod transmit;
 
+pub mod records;
+
 pub mod pipeline;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use control::policy::{CompileOptions, compile};
 use dataplane::clock::Now;
-use dataplane::counters::{DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
 use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::pipeline::{Pipeline, PipelineParts, SourceCheck, Stage};
 use dataplane::policy::Publisher;
+use dataplane::records::Records;
 use dataplane::verdict::{DropReason, WireId};
 use dataplane::worker::{BusyPoll, Wire, WireConfig};
 
@@ -44,7 +45,7 @@ pub fn ringfence(bed: &Bed, rules: u32, busy: bool) -> Result<Worker<Pipeline>, 
             sweep: SweepCursor::new(0, 1),
             fragments: FragmentTable::new(FragmentLimits::default(), Arc::clone(&heads)),
             counters: Arc::new(WorkerCounters::default()),
-            records: Arc::new(DropRecords::new()),
+            records: Arc::new(Records::new()),
             source_check: SourceCheck::Strict,
             pickup_until: Now::from_nanos(0),
         })

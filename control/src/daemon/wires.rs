@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataplane::clock::Now;
-use dataplane::counters::{DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
 use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::pipeline::{self, Pipeline, PipelineParts};
 use dataplane::policy::Publisher;
+use dataplane::records::Records;
 use dataplane::verdict::WireId;
 use dataplane::worker::{
     self, AttachMode, BusyPoll, PortConfig, PortStatus, Waker, Wire, WireConfig, WireError,
@@ -87,7 +88,7 @@ impl Wires {
                     wire: WireId(id),
                     queue,
                     counters: Arc::new(WorkerCounters::default()),
-                    records: Arc::new(DropRecords::new()),
+                    records: Arc::new(Records::new()),
                 });
             }
             plans.push(plan);

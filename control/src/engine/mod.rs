@@ -12,8 +12,9 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dataplane::counters::{Counter, DropRecord, WorkerCounters};
+use dataplane::counters::{Counter, WorkerCounters};
 use dataplane::policy::{Publisher, Snapshot};
+use dataplane::records::DropRecord;
 use dataplane::verdict::{Epoch, RuleId, WireId};
 use jiff::Timestamp;
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use dataplane::counters::{DropRecord, DropRecords};
+use dataplane::records::{DropRecord, Records};
 use dataplane::verdict::{DropReason, Side};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use super::names::{Who, service_name};
 /// Different kinds of drop that are kept apart.
 const KINDS_MAX: usize = 8192;
 /// Records taken from one worker in one go, so that collecting takes bounded time.
-const TAKE_MAX: usize = DropRecords::CAPACITY;
+const TAKE_MAX: usize = Records::DROPS;
 
 /// Drops that have these things in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
@@ -71,9 +71,9 @@ pub struct Drops {
 
 impl Drops {
     /// Takes the records that a worker wrote since.
-    pub fn collect(&mut self, records: &DropRecords, words: &impl Wording, at: Timestamp) {
+    pub fn collect(&mut self, records: &Records, words: &impl Wording, at: Timestamp) {
         for _ in 0..TAKE_MAX {
-            let Some(record) = records.pop() else { return };
+            let Some(record) = records.next_drop() else { return };
             self.add(&record, words.kind(&record), at);
         }
     }
@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn equal_drops_are_counted_together_most_frequent_first() {
-        let (queue, counters) = (DropRecords::new(), WorkerCounters::default());
+        let (queue, counters) = (Records::new(), WorkerCounters::default());
         for epoch in [1, 2, 2, 3, 2, 3] {
-            queue.push(record(epoch), &counters);
+            queue.dropped(record(epoch), &counters);
         }
         let mut drops = Drops::default();
         drops.collect(&queue, &ByEpoch, Timestamp::UNIX_EPOCH);
@@ -211,11 +211,11 @@ mod tests {
 
     #[test]
     fn a_flood_of_kinds_stays_bounded_and_loses_no_count() {
-        let (queue, counters) = (DropRecords::new(), WorkerCounters::default());
+        let (queue, counters) = (Records::new(), WorkerCounters::default());
         let mut drops = Drops::default();
         let kinds = 3 * u32::try_from(KINDS_MAX).unwrap();
         for epoch in 0..kinds {
-            queue.push(record(epoch), &counters);
+            queue.dropped(record(epoch), &counters);
             let at = Timestamp::from_second(i64::from(epoch)).unwrap();
             drops.collect(&queue, &ByEpoch, at);
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use dataplane::counters::{DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
+use dataplane::records::Records;
 use dataplane::verdict::WireId;
 
 /// One worker, by its number.
@@ -14,6 +15,6 @@ pub struct Worker {
     pub queue: u32,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
-    /// What it tells of the frames it dropped.
-    pub records: Arc<DropRecords>,
+    /// What it tells of flows, and of the frames it dropped.
+    pub records: Arc<Records>,
 }

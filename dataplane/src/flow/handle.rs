@@ -9,7 +9,7 @@ use super::tcp::{Phase, Step};
 use super::view::FlowView;
 use crate::clock::Now;
 use crate::headers::Tcp;
-use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Terms};
 
 /// What a newer policy says of a live flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +20,22 @@ pub enum Ruling {
         rule: RuleId,
         /// A gate in mode `observe` would have denied it by this one.
         potential: Option<RuleId>,
-        /// What to remember from now on.
-        terms: Terms,
+        /// What becomes of it once it is denied.
+        on_revoke: OnRevoke,
     },
-    /// It is denied, and lives on until then.
+    /// It is denied, and lives on for some time.
     Drain {
         /// Its end, less than 24 days from now.
         until: Now,
-        /// What the drafts say.
-        drafts: DraftAnswers,
     },
     /// It is denied, and lives on until it ends by itself.
-    Keep {
-        /// What the drafts say.
-        drafts: DraftAnswers,
-    },
+    Keep,
     /// It is denied: both directions die.
     Cut {
         /// By this rule or default.
         rule: RuleId,
         /// Whether its ends are told.
         told: bool,
-        /// What the drafts say.
-        drafts: DraftAnswers,
     },
 }
 
@@ -53,7 +46,7 @@ impl Ruling {
         match self {
             Self::Allow { rule, .. } | Self::Cut { rule, .. } => *rule,
             Self::Drain { .. } => RuleId::DRAINING,
-            Self::Keep { .. } => RuleId::KEPT,
+            Self::Keep => RuleId::KEPT,
         }
     }
 }
@@ -117,11 +110,17 @@ impl<'t> FlowHandle<'t> {
         self.stamp.epoch == epoch && !self.stamp.draining
     }
 
-    /// What the flow remembers of the decision that allowed it. Words of another flow if this one is gone, which the
-    /// next method that writes then says.
+    /// What becomes of the flow once it is denied, said by the rule that allowed it. That of another flow if this one
+    /// is gone, which the next method that writes then says.
     #[must_use]
-    pub fn terms(&self) -> Terms {
-        self.rare().terms()
+    pub fn on_revoke(&self) -> OnRevoke {
+        self.rare().terms().on_revoke
+    }
+
+    /// When the flow was opened: [`Now::as_millis32`]. As for [`FlowHandle::on_revoke`].
+    #[must_use]
+    pub fn opened(&self) -> u32 {
+        self.rare().opened.load(Relaxed)
     }
 
     /// Whether the ends of the flow are told that it was cut.
@@ -160,7 +159,7 @@ impl<'t> FlowHandle<'t> {
         self.state.phase()
     }
 
-    /// What the policy of `epoch` says of the flow.
+    /// What the policy of `epoch` says of the flow, and what the drafts beside it say.
     ///
     /// A cut flow that is allowed again lives again, except for TCP: its ends have lost segments and may have given
     /// up, so it takes a new SYN (see [`FlowHandle::observe_tcp`]). The entry of a cut flow stays until its deadline,
@@ -172,7 +171,7 @@ impl<'t> FlowHandle<'t> {
     ///
     /// # Errors
     /// See [`FlowHandle`].
-    pub fn rule_on(&mut self, epoch: Epoch, ruling: Ruling) -> Result<(), DropReason> {
+    pub fn rule_on(&mut self, epoch: Epoch, ruling: Ruling, drafts: DraftAnswers) -> Result<(), DropReason> {
         let (entry, rare) = (self.entry(), self.rare());
         let _claim = entry.claim(self.live)?;
         let old = Stamp::from_bits(entry.stamp.load(Relaxed));
@@ -184,27 +183,22 @@ impl<'t> FlowHandle<'t> {
         }
         let rule = ruling.rule();
         let dead = old.cut && state.phase().is_some();
-        let (cut, draining, potential) = match ruling {
-            Ruling::Allow { potential, terms, .. } => {
-                rare.store_terms(terms, rare.is_told());
-                (dead, false, potential)
+        let (mut on_revoke, mut told) = (rare.terms().on_revoke, rare.is_told());
+        let (mut cut, mut draining, mut potential) = (dead, false, None);
+        match ruling {
+            Ruling::Allow { potential: observed, on_revoke: newly, .. } => {
+                (potential, on_revoke) = (observed, newly);
             }
-            Ruling::Drain { until, drafts } => {
+            Ruling::Drain { until } => {
+                draining = true;
                 if !old.draining {
                     rare.drained.store(until.as_millis32(), Relaxed);
                 }
-                rare.store_terms(Terms { drafts, ..rare.terms() }, false);
-                (dead, true, None)
             }
-            Ruling::Keep { drafts } => {
-                rare.store_terms(Terms { drafts, ..rare.terms() }, false);
-                (dead, false, None)
-            }
-            Ruling::Cut { told, drafts, .. } => {
-                rare.store_terms(Terms { drafts, ..rare.terms() }, told);
-                (true, false, None)
-            }
-        };
+            Ruling::Keep => {}
+            Ruling::Cut { told: newly, .. } => (cut, told) = (true, newly),
+        }
+        rare.store_terms(Terms { on_revoke, drafts }, told);
         self.stamp = Stamp { epoch, rule, cut, draining };
         entry.stamp.store(self.stamp.to_bits(), Relaxed);
         entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);

@@ -11,7 +11,7 @@ use super::{Class, FlowKey, FlowTable, HashKey, NewFlow, Orientation, Ruling, Sw
 use crate::address::Address;
 use crate::clock::Now;
 use crate::headers::protocol;
-use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms, WireId};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Terms, WireId};
 
 const NOW: Now = Now::from_nanos(0);
 /// After the time-out of every flow that was opened at [`NOW`].
@@ -166,13 +166,13 @@ fn a_newer_epoch_wins() {
         let thread = thread::spawn(move || {
             let key = key(1);
             let mut handle = other.find(&key, other.hash(&key), NOW).unwrap();
-            let drafts = DraftAnswers::default();
-            handle.rule_on(Epoch(3), Ruling::Cut { rule: RuleId(9), told: false, drafts }).is_ok()
+            let cut = Ruling::Cut { rule: RuleId(9), told: false };
+            handle.rule_on(Epoch(3), cut, DraftAnswers::default()).is_ok()
         });
         let key = key(1);
         let mut handle = table.find(&key, table.hash(&key), NOW).unwrap();
-        let _ = handle
-            .rule_on(Epoch(2), Ruling::Allow { rule: RuleId(8), potential: None, terms: Terms::default() });
+        let allow = Ruling::Allow { rule: RuleId(8), potential: None, on_revoke: OnRevoke::Cut };
+        let _ = handle.rule_on(Epoch(2), allow, DraftAnswers::default());
         let cut = thread.join().unwrap();
         let view = table.views(NOW).next().unwrap();
         assert!(!cut || (view.cut && view.epoch == Epoch(3) && view.rule == RuleId(9)));

@@ -40,6 +40,8 @@ pub struct FlowView {
     pub opened: u32,
     /// When it expires unless a packet comes: [`Now::as_millis32`].
     pub deadline: u32,
+    /// When its last packet passed, to half a second: [`Now::as_millis32`].
+    pub last_seen: u32,
 }
 
 impl FlowView {
@@ -56,6 +58,9 @@ impl FlowView {
         let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
         let state = State::from_bits(entry.state.load(Relaxed));
         let potential = entry.potential.load(Relaxed);
+        let deadline = set.deadlines[way].load(Relaxed);
+        let opened = set.rare[way].opened.load(Relaxed);
+        let refreshed = deadline.wrapping_sub(state.timeout(FlowKey::protocol_of(words[4])));
         Self {
             key: FlowKey::from_words(words),
             generation,
@@ -69,8 +74,10 @@ impl FlowView {
             phase: state.phase(),
             packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),
             bytes: core::array::from_fn(|at| entry.bytes[at].load(Relaxed)),
-            opened: set.rare[way].opened.load(Relaxed),
-            deadline: set.deadlines[way].load(Relaxed),
+            opened,
+            deadline,
+            // A deadline lags, and a state that changed since has another time-out: never before the opening.
+            last_seen: if is_past(refreshed, opened) { opened } else { refreshed },
         }
     }
 }

@@ -2,11 +2,12 @@
 //! lost with a reason.
 
 use crate::clock::Now;
-use crate::counters::{DropRecord, DroppedFlow, WorkerCounters};
+use crate::counters::WorkerCounters;
 use crate::flow::fragments::{Later, Settled};
 use crate::frame::{Frame, Umem};
 use crate::headers::{Ip, Transport};
 use crate::policy::{ServiceKey, Snapshot};
+use crate::records::{DropRecord, DroppedFlow};
 use crate::transmit::checksum;
 use crate::transmit::reject::{self, Answer};
 use crate::verdict::Epoch;
@@ -55,7 +56,7 @@ impl Path {
             rule: loss.rule,
             flow,
         };
-        self.records.push(record, &self.counters);
+        self.records.dropped(record, &self.counters);
         if let (Told::Sender | Told::BothEnds, Some(ip)) = (loss.told, scene.ip) {
             self.tell(umem, scene.arrival, ip, &frame, loss.told, out);
         }

@@ -3,10 +3,11 @@
 //! remembered.
 
 use crate::flow::tcp::{self, Connection, Step};
-use crate::flow::{FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling};
+use crate::flow::{Class, Evicted, FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling};
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
-use crate::verdict::{Decision, DraftAnswers, DropReason, OnRevoke, Terms, Verdict};
+use crate::records::{Ending, FlowEvent, Occasion};
+use crate::verdict::{Answer, Decision, DraftAnswers, DropReason, OnRevoke, Terms, Verdict};
 
 use super::judge::{Judge, Loss};
 
@@ -17,6 +18,13 @@ pub(super) struct Lookup {
     /// The end that sent this packet.
     pub(super) sender: Orientation,
     pub(super) hash: FlowHash,
+}
+
+/// What policy says of a flow that would begin.
+struct Opening {
+    initiator: Orientation,
+    decision: Decision,
+    drafts: DraftAnswers,
 }
 
 /// What became of a packet whose flow was found.
@@ -71,32 +79,69 @@ impl Judge<'_> {
         }
         self.counters.flow_stale.add(1);
         let (source, destination) = key.addresses(handle.initiator());
-        let decision = self.ask(source, destination, service_of(key, handle.initiator()));
-        let ruling = self.ruling(handle, &decision);
+        let service = service_of(key, handle.initiator());
+        let decision = self.ask(source, destination, service);
+        let (ruling, enforced) = self.ruling(handle, &decision);
         self.count(ruling.rule(), decision.potential);
+        let drafts = self.ask_drafts(source, destination, service, enforced);
         let was_cut = handle.is_cut();
-        handle.rule_on(epoch, ruling).map_err(Loss::of)?;
+        handle.rule_on(epoch, ruling, drafts).map_err(Loss::of)?;
         let cut_now = handle.is_cut() && !was_cut;
         self.counters.flows_cut.add(u64::from(cut_now));
+        if !self.snapshot.drafts.is_empty() || !decision.verdict.is_allow() {
+            self.redecided(handle, key, &ruling, &decision, drafts);
+        }
         Ok(cut_now)
+    }
+
+    /// Tells what became of a live flow.
+    fn redecided(
+        &self,
+        handle: &FlowHandle<'_>,
+        key: &FlowKey,
+        ruling: &Ruling,
+        decision: &Decision,
+        drafts: DraftAnswers,
+    ) {
+        let now = self.arrival.now;
+        let (cut, first_seen) = (matches!(ruling, Ruling::Cut { .. }), handle.opened());
+        self.happened(FlowEvent {
+            at: now,
+            occasion: Occasion::Redecided,
+            key: *key,
+            initiator: handle.initiator(),
+            epoch: self.snapshot.epoch,
+            verdict: if cut { decision.verdict } else { Verdict::Allow },
+            gate: Some(decision.gate),
+            rule: ruling.rule(),
+            potential: decision.potential,
+            drafts,
+            packets: [0; 2],
+            bytes: [0; 2],
+            first_seen,
+            last_seen: now.as_millis32(),
+        });
+    }
+
+    fn happened(&self, event: FlowEvent) {
+        self.records.happened(event, self.counters);
     }
 
     /// What a new decision means for a live flow: one that is denied ends as the rule says that had allowed it. What
     /// was cut once is never given time again.
-    fn ruling(&self, handle: &FlowHandle<'_>, decision: &Decision) -> Ruling {
-        let (now, terms) = (self.arrival.now, handle.terms());
-        let drafts = terms.drafts;
-        let cut = Ruling::Cut { rule: decision.rule, told: decision.verdict == Verdict::Reject, drafts };
-        match (decision.verdict, terms.on_revoke) {
-            (Verdict::Allow, _) => Ruling::Allow {
-                rule: decision.rule,
-                potential: decision.potential,
-                terms: Terms { on_revoke: decision.on_revoke, drafts },
-            },
+    fn ruling(&self, handle: &FlowHandle<'_>, decision: &Decision) -> (Ruling, Answer) {
+        let (now, rule) = (self.arrival.now, decision.rule);
+        let told = decision.verdict == Verdict::Reject;
+        let cut = (Ruling::Cut { rule, told }, decision.answer());
+        match (decision.verdict, handle.on_revoke()) {
+            (Verdict::Allow, _) => {
+                let Decision { potential, on_revoke, .. } = *decision;
+                (Ruling::Allow { rule, potential, on_revoke }, decision.answer())
+            }
             _ if handle.is_cut() => cut,
-            (_, OnRevoke::Keep) => Ruling::Keep { drafts },
+            (_, OnRevoke::Keep) => (Ruling::Keep, Answer::Allow),
             (_, OnRevoke::Drain(seconds)) if seconds > 0 && !handle.is_drained(now) => {
-                Ruling::Drain { until: now.plus_millis(u64::from(seconds) * 1000), drafts }
+                (Ruling::Drain { until: now.plus_millis(u64::from(seconds) * 1000) }, Answer::Allow)
             }
             (_, OnRevoke::Drain(_) | OnRevoke::Cut) => cut,
         }
@@ -122,7 +167,12 @@ impl Judge<'_> {
         let opened =
             tcp.map(|tcp| Connection::open(tcp, lookup.sender, mode)).transpose().map_err(Loss::of)?;
         let midstream = tcp.is_some_and(|tcp| !tcp::is_opening(tcp));
-        let (initiator, decision) = self.decide_opening(&lookup.key, lookup.sender, midstream)?;
+        let opening = self.decide_opening(&lookup.key, lookup.sender, midstream);
+        let Opening { initiator, decision, drafts } = opening;
+        if !decision.verdict.is_allow() {
+            self.begun(Occasion::Denied, lookup, &opening, bytes);
+            return Err(Loss::denied(&decision));
+        }
         let new = NewFlow {
             initiator,
             sender: lookup.sender,
@@ -130,59 +180,87 @@ impl Judge<'_> {
             epoch: self.snapshot.epoch,
             rule: decision.rule,
             potential: decision.potential,
-            terms: Terms { on_revoke: decision.on_revoke, drafts: DraftAnswers::default() },
+            terms: Terms { on_revoke: decision.on_revoke, drafts },
             bytes,
         };
-        self.remember(lookup, tcp, &new, over)
+        if self.remember(lookup, tcp, &new, over)? {
+            self.begun(Occasion::Opened, lookup, &opening, bytes);
+        }
+        Ok(())
+    }
+
+    /// Tells of a flow that began, or was not allowed to.
+    fn begun(&self, occasion: Occasion, lookup: &Lookup, opening: &Opening, bytes: u16) {
+        let (now, decision) = (self.arrival.now, &opening.decision);
+        let at = lookup.sender.index();
+        let (mut packets, mut sent) = ([0; 2], [0; 2]);
+        (packets[at], sent[at]) = (1, u64::from(bytes));
+        self.happened(FlowEvent {
+            at: now,
+            occasion,
+            key: lookup.key,
+            initiator: opening.initiator,
+            epoch: self.snapshot.epoch,
+            verdict: decision.verdict,
+            gate: Some(decision.gate),
+            rule: decision.rule,
+            potential: decision.potential,
+            drafts: opening.drafts,
+            packets,
+            bytes: sent,
+            first_seen: now.as_millis32(),
+            last_seen: now.as_millis32(),
+        });
     }
 
     /// Who opened the flow, and what policy says. In the middle of a connection the sender of the first segment
     /// seen may be either end, so the other direction is asked too.
-    fn decide_opening(
-        &self,
-        key: &FlowKey,
-        sender: Orientation,
-        midstream: bool,
-    ) -> Result<(Orientation, Decision), Loss> {
+    fn decide_opening(&self, key: &FlowKey, sender: Orientation, midstream: bool) -> Opening {
         let ask = |initiator| {
             let (source, destination) = key.addresses(initiator);
-            (initiator, self.decide(source, destination, service_of(key, initiator)))
+            let (decision, drafts) = self.decide(source, destination, service_of(key, initiator));
+            Opening { initiator, decision, drafts }
         };
-        let (initiator, decision) = ask(sender);
-        if decision.verdict == Verdict::Allow {
-            return Ok((initiator, decision));
-        }
-        if midstream {
+        let opening = ask(sender);
+        if !opening.decision.verdict.is_allow() && midstream {
             let other = ask(sender.reverse());
-            if other.1.verdict == Verdict::Allow {
-                return Ok(other);
+            if other.decision.verdict.is_allow() {
+                return other;
             }
         }
-        Err(Loss::denied(&decision))
+        opening
     }
 
+    /// Puts an allowed flow into the table; whether it is new there.
     fn remember(
         &self,
         lookup: &Lookup,
         tcp: Option<&Tcp>,
         new: &NewFlow,
         over: Option<FlowHandle<'_>>,
-    ) -> Result<(), Loss> {
+    ) -> Result<bool, Loss> {
         let now = self.arrival.now;
         if let Some(mut handle) = over {
-            handle.reopen(&lookup.key, new, now).map_err(Loss::of)?;
+            let old = handle.reopen(&lookup.key, new, now).map_err(Loss::of)?;
             self.counters.flows_opened.add(1);
-            return Ok(());
+            self.happened(FlowEvent::ended(&old, Ending::of(&old), now));
+            return Ok(true);
         }
         let inserted = self.flows.insert(&lookup.key, lookup.hash, new, now).map_err(Loss::of)?;
         if inserted.fresh {
             self.counters.flows_opened.add(1);
-            self.counters.flows_evicted.add(u64::from(inserted.evicted.is_some()));
-            return Ok(());
+            if let Some(Evicted { class, view }) = inserted.evicted {
+                let expired = class == Class::Expired;
+                self.counters.flows_evicted.add(u64::from(!expired));
+                let over = expired || class == Class::Closed;
+                let ending = if over { Ending::of(&view) } else { Ending::Evicted };
+                self.happened(FlowEvent::ended(&view, ending, now));
+            }
+            return Ok(true);
         }
         // Another worker put the same flow in first: this packet is its second one.
         match follow(&inserted.handle, lookup.sender, tcp, new.bytes, self)? {
-            Followed::Passed => Ok(()),
+            Followed::Passed => Ok(false),
             Followed::Reopens => Err(Loss::of(DropReason::FlowContended)),
         }
     }

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::clock::Now;
-use crate::counters::{DropRecords, WorkerCounters};
+use crate::counters::WorkerCounters;
 use crate::flow::fragments::FragmentTable;
 use crate::flow::{FlowKey, FlowTable, SweepCursor};
 use crate::frame::{BATCH_MAX, Batch, Frame, Umem};
 use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
+use crate::records::{Ending, FlowEvent, Records};
 use crate::transmit::limit::TokenBucket;
 use crate::verdict::DropReason;
 
@@ -55,8 +56,8 @@ pub struct PipelineParts {
     pub fragments: FragmentTable,
     /// Its own counters.
     pub counters: Arc<WorkerCounters>,
-    /// Its own queue of drop records.
-    pub records: Arc<DropRecords>,
+    /// Its own queues to the control thread.
+    pub records: Arc<Records>,
     /// How sources are checked.
     pub source_check: SourceCheck,
     /// Until then a TCP segment of an unknown flow may be picked up mid-stream, if policy allows the flow: after a
@@ -79,7 +80,7 @@ struct Path {
     swept: u32,
     fragments: FragmentTable,
     counters: Arc<WorkerCounters>,
-    records: Arc<DropRecords>,
+    records: Arc<Records>,
     source_check: SourceCheck,
     pickup_until: Now,
     /// How often senders are told that a frame was refused.
@@ -231,7 +232,10 @@ impl Path {
         let millis = now.as_millis32().wrapping_sub(self.swept);
         let sets = (millis as usize).saturating_mul(SWEEP_SETS_PER_MILLI).min(SWEEP_SETS_MAX);
         if sets > 0 {
-            self.flows.sweep(&mut self.sweep, now, sets, |_| {});
+            let Self { flows, records, counters, .. } = self;
+            flows.sweep(&mut self.sweep, now, sets, |view| {
+                records.happened(FlowEvent::ended(&view, Ending::of(&view), now), counters);
+            });
             self.swept = now.as_millis32();
         }
     }
@@ -241,6 +245,7 @@ impl Path {
             snapshot,
             flows: &self.flows,
             counters: &self.counters,
+            records: &self.records,
             worker: self.worker,
             source_check: self.source_check,
             pickup: arrival.now < self.pickup_until,

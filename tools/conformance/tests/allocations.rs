@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use control::policy::valid::Action;
 use control::policy::{CompileOptions, SourceFile, compile, load_texts};
@@ -112,7 +113,8 @@ fn the_packet_path_allocates_nothing() {
     let (mut batch, mut judged) = (Batch::new(), 0);
     for round in 0..6u64 {
         if round % 2 == 1 {
-            rig.publisher.publish(table(if round % 4 == 1 { few } else { all }));
+            let drafts = vec![(1, Arc::new(table(few))), (2, Arc::new(table(all)))];
+            rig.publisher.publish_with(table(if round % 4 == 1 { few } else { all }), drafts);
         }
         for side in [Side::Inside, Side::Outside] {
             for chunk in packets.chunks(BATCH_MAX) {
@@ -141,6 +143,10 @@ fn the_packet_path_allocates_nothing() {
     let counted = |counter: u64, what: &str| assert!(counter > 0, "the traffic had no {what}");
     counted(rig.counters.flow_hits.get(), "known flow");
     counted(rig.counters.flow_stale.get(), "stale flow");
+    let drafts = &rig.publisher.current().expect("a policy").drafts;
+    counted(drafts.iter().map(|draft| draft.hits.total()).min().unwrap_or(0), "decision of a draft");
+    counted(rig.counters.flow_events.get(), "flow event");
+    counted(rig.counters.flow_events_lost.get(), "flow event without room");
     counted(rig.counters.made.get(), "answer to a refused frame");
     counted(rig.counters.flows_evicted.get(), "eviction");
     counted(rig.counters.checksums_finished.get(), "unfinished checksum");

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use dataplane::clock::Now;
-use dataplane::counters::{DropRecord, DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
 use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::frame::{Batch, Umem};
 use dataplane::pipeline::{Arrival, Outbox, Pipeline, PipelineParts, SourceCheck, Stage};
 use dataplane::policy::{PolicyTable, Publisher, Snapshot};
+use dataplane::records::{DropRecord, Records};
 use dataplane::verdict::{DropReason, RuleId, Side, WireId};
 
 /// What became of a packet.
@@ -76,7 +77,7 @@ pub struct Rig {
     /// What the worker counted.
     pub counters: Arc<WorkerCounters>,
     /// Drops, in order.
-    pub records: Arc<DropRecords>,
+    pub records: Arc<Records>,
     /// The moment of the next packet.
     pub now: Now,
     out: Outbox,
@@ -109,7 +110,7 @@ impl Rig {
         let flows = Arc::new(FlowTable::with_key(options.flows, secret).expect("a flow table"));
         let heads = Arc::new(FragmentHeads::new(1024, secret));
         let counters = Arc::new(WorkerCounters::default());
-        let records = Arc::new(DropRecords::new());
+        let records = Arc::new(Records::with_room(Records::DROPS, 4096));
         let pipeline = Pipeline::new(PipelineParts {
             worker: 0,
             reader: publisher.reader(0),
@@ -211,7 +212,7 @@ impl Rig {
 
     /// The newest drop record; the older ones are thrown away.
     fn last_record(&self) -> Option<DropRecord> {
-        core::iter::from_fn(|| self.records.pop()).last()
+        core::iter::from_fn(|| self.records.next_drop()).last()
     }
 
     /// Every frame is free again or held, every packet is counted once, and every decision under its rule.

@@ -8,7 +8,7 @@ use super::*;
 use crate::address::Address;
 use crate::clock::Now;
 use crate::headers::{Ports, Tcp, flags, protocol};
-use crate::verdict::{DraftAnswers, DropReason, Epoch, RuleId, Terms, WireId};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Terms, WireId};
 
 mod cost;
 mod eviction;
@@ -79,8 +79,8 @@ fn new_flow(key: &FlowKey) -> NewFlow {
 
 /// Policy of this epoch denies the flow by this rule, and it dies.
 fn cut(handle: &mut FlowHandle<'_>, epoch: u32, rule: u32) -> Result<(), DropReason> {
-    let drafts = DraftAnswers::default();
-    handle.rule_on(Epoch(epoch), Ruling::Cut { rule: RuleId(rule), told: false, drafts })
+    let cut = Ruling::Cut { rule: RuleId(rule), told: false };
+    handle.rule_on(Epoch(epoch), cut, DraftAnswers::default())
 }
 
 /// Policy of this epoch allows the flow by this rule.
@@ -90,7 +90,8 @@ fn allow(
     rule: u32,
     potential: Option<RuleId>,
 ) -> Result<(), DropReason> {
-    handle.rule_on(Epoch(epoch), Ruling::Allow { rule: RuleId(rule), potential, terms: Terms::default() })
+    let allow = Ruling::Allow { rule: RuleId(rule), potential, on_revoke: OnRevoke::Cut };
+    handle.rule_on(Epoch(epoch), allow, DraftAnswers::default())
 }
 
 fn table(capacity: usize) -> FlowTable {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod drafts;
+mod events;
 mod fragments;
 mod identity;
 mod refusal;

@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use dataplane::clock::Now;
-use dataplane::counters::{DropRecord, DropRecords, WorkerCounters};
+use dataplane::counters::WorkerCounters;
 use dataplane::flow::fragments::{FragmentHeads, FragmentLimits, FragmentTable};
 use dataplane::flow::{FlowKey, FlowTable, HashKey, SweepCursor};
 use dataplane::frame::{Batch, Frame, Umem};
 use dataplane::headers::{self, Headers, IcmpBody, Ip, Network, Transport};
 use dataplane::pipeline::{Arrival, Outbox, Pipeline, PipelineParts, SourceCheck, Stage};
 use dataplane::policy::{PolicyTable, Publisher, ServiceKey, Snapshot};
+use dataplane::records::{DropRecord, Records};
 use dataplane::verdict::{DropReason, RuleId, Side, WireId};
 
 /// The only wire.
@@ -96,7 +97,7 @@ pub(crate) struct MemoryWire {
     pipeline: Pipeline,
     out: Outbox,
     counters: Arc<WorkerCounters>,
-    records: Arc<DropRecords>,
+    records: Arc<Records>,
     flows: Arc<FlowTable>,
     snapshot: Arc<Snapshot>,
     /// In the order they came.
@@ -118,7 +119,7 @@ impl MemoryWire {
         let limits = FragmentLimits::default();
         let heads = Arc::new(FragmentHeads::new(limits.datagrams, HASH_KEY));
         let counters = Arc::new(WorkerCounters::default());
-        let records = Arc::new(DropRecords::new());
+        let records = Arc::new(Records::new());
         let pipeline = Pipeline::new(PipelineParts {
             worker: 0,
             reader: publisher.reader(0),
@@ -185,7 +186,7 @@ impl MemoryWire {
         if forwarded.contains(&place) {
             let opened = self.counters.flows_opened.get() > opened;
             tell(packet, self.forwarded(bytes, now, opened));
-        } else if let Some(DropRecord { reason, rule, .. }) = self.records.pop() {
+        } else if let Some(DropRecord { reason, rule, .. }) = self.records.next_drop() {
             self.told[reason as usize] += 1;
             tell(packet, Fate::Drop { reason, rule });
         } else {

@@ -1,0 +1,212 @@
+//! What a worker tells the control thread: which frames it dropped, and what became of flows.
+//!
+//! Both go through bounded queues. A full queue loses records, counted exactly; never frames, never time.
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::address::Address;
+use crate::clock::Now;
+use crate::counters::WorkerCounters;
+use crate::flow::tcp::Phase;
+use crate::flow::{FlowKey, FlowView, Orientation};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, Gate, RuleId, Side, Verdict, WireId};
+
+/// What is known about one dropped frame.
+#[derive(Clone, Copy, Debug)]
+pub struct DropRecord {
+    /// When its batch was taken.
+    pub at: Now,
+    /// The wire it came in on.
+    pub wire: WireId,
+    /// The side it came in on.
+    pub side: Side,
+    /// Why it was dropped.
+    pub reason: DropReason,
+    /// The policy in force; 0 when there was none.
+    pub epoch: Epoch,
+    /// The rule or default, where policy dropped it.
+    pub rule: Option<RuleId>,
+    /// Its addresses and service key, as far as headers could be read.
+    pub flow: Option<DroppedFlow>,
+}
+
+/// Who spoke to whom, in a dropped IP packet.
+#[derive(Clone, Copy, Debug)]
+pub struct DroppedFlow {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// `protocol << 16 | destination port` (or type and code), as in the policy's service space.
+    pub service: u32,
+}
+
+/// What became of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Policy allowed it, and the table remembers it.
+    Opened,
+    /// A newer policy was asked about it while it lived; told only if that denies it, or if drafts were asked too.
+    Redecided,
+    /// It is over, and these are its final counters.
+    Ended(Ending),
+    /// Policy denied what would have begun it.
+    Denied,
+}
+
+/// How a flow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ending {
+    /// TCP: both sides closed.
+    Finished,
+    /// TCP: reset.
+    Reset,
+    /// It was silent for too long; the usual end of everything but TCP.
+    TimedOut,
+    /// It made room for another.
+    Evicted,
+    /// Policy denied it while it lived.
+    Cut,
+}
+
+impl Ending {
+    /// `finished`, `reset`, `timed-out`, `evicted` or `cut`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed-out",
+            Self::Evicted => "evicted",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// How the flow of `view` ended, which was not evicted.
+    #[must_use]
+    pub const fn of(view: &FlowView) -> Self {
+        match view.phase {
+            _ if view.cut => Self::Cut,
+            Some(Phase::Closed) => Self::Reset,
+            Some(Phase::LastAck | Phase::TimeWait) => Self::Finished,
+            _ => Self::TimedOut,
+        }
+    }
+}
+
+/// One thing that happened to a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowEvent {
+    /// When.
+    pub at: Now,
+    /// What.
+    pub occasion: Occasion,
+    /// Which flow.
+    pub key: FlowKey,
+    /// Who opened it, or tried to.
+    pub initiator: Orientation,
+    /// The policy that was asked last.
+    pub epoch: Epoch,
+    /// What it said.
+    pub verdict: Verdict,
+    /// At which gate, where that is still known.
+    pub gate: Option<Gate>,
+    /// By which rule or default.
+    pub rule: RuleId,
+    /// The rule or default that a gate in mode `observe` would have denied it with.
+    pub potential: Option<RuleId>,
+    /// What the drafts beside that policy said.
+    pub drafts: DraftAnswers,
+    /// Frames so far per direction, by [`Orientation::index`].
+    pub packets: [u64; 2],
+    /// Bytes of frames so far per direction.
+    pub bytes: [u64; 2],
+    /// When it was opened, or asked for: [`Now::as_millis32`].
+    pub first_seen: u32,
+    /// When its last packet passed, or was denied: [`Now::as_millis32`], to half a second.
+    pub last_seen: u32,
+}
+
+impl FlowEvent {
+    /// The end of a flow, from what the table last knew of it.
+    #[must_use]
+    pub fn ended(view: &FlowView, ending: Ending, at: Now) -> Self {
+        Self {
+            at,
+            occasion: Occasion::Ended(ending),
+            key: view.key,
+            initiator: view.initiator,
+            epoch: view.epoch,
+            verdict: if view.cut { Verdict::Deny } else { Verdict::Allow },
+            gate: None,
+            rule: view.rule,
+            potential: view.potential,
+            drafts: view.terms.drafts,
+            packets: view.packets,
+            bytes: view.bytes,
+            first_seen: view.opened,
+            last_seen: view.last_seen,
+        }
+    }
+}
+
+/// The two queues from one worker to the control thread.
+#[derive(Debug)]
+pub struct Records {
+    drops: ArrayQueue<DropRecord>,
+    events: ArrayQueue<FlowEvent>,
+}
+
+impl Records {
+    /// Drop records that one worker may be ahead of the control thread.
+    pub const DROPS: usize = 4096;
+    /// Flow events that one worker may be ahead of the control thread. Denied ones use half of them at most, so that
+    /// a flood of refused packets does not hide what passes.
+    pub const EVENTS: usize = 16_384;
+
+    /// Empty queues for [`Records::DROPS`] and [`Records::EVENTS`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_room(Self::DROPS, Self::EVENTS)
+    }
+
+    /// Empty queues for `drops` and `events`, at least 1 each.
+    #[must_use]
+    pub fn with_room(drops: usize, events: usize) -> Self {
+        Self { drops: ArrayQueue::new(drops.max(1)), events: ArrayQueue::new(events.max(1)) }
+    }
+
+    /// Appends a drop record, or counts the loss.
+    pub fn dropped(&self, record: DropRecord, counters: &WorkerCounters) {
+        if self.drops.push(record).is_err() {
+            counters.drop_records_lost.add(1);
+        }
+    }
+
+    /// Appends a flow event, or counts the loss.
+    pub fn happened(&self, event: FlowEvent, counters: &WorkerCounters) {
+        counters.flow_events.add(1);
+        let crowded = event.occasion == Occasion::Denied && self.events.len() >= self.events.capacity() / 2;
+        if crowded || self.events.push(event).is_err() {
+            counters.flow_events_lost.add(1);
+        }
+    }
+
+    /// Takes the oldest drop record.
+    #[must_use]
+    pub fn next_drop(&self) -> Option<DropRecord> {
+        self.drops.pop()
+    }
+
+    /// Takes the oldest flow event.
+    #[must_use]
+    pub fn next_event(&self) -> Option<FlowEvent> {
+        self.events.pop()
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::new()
+    }
+}
