@@ -127,17 +127,6 @@ pub struct Decision {
     pub on_revoke: OnRevoke,
 }
 
-impl Decision {
-    /// On endpoints that are none of the table's: closed, as between strangers.
-    pub(crate) const UNKNOWN: Self = Self {
-        verdict: Verdict::Deny,
-        gate: Gate::Egress,
-        rule: RuleId::UNMANAGED_DENY,
-        potential: None,
-        on_revoke: OnRevoke::Cut,
-    };
-}
-
 /// Which wire of this process; an index, at most [`WireId::MAX_WIRES`] - 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WireId(pub u16);

@@ -19,7 +19,10 @@ pub mod explain;
 pub mod matrix;
 
 pub use analysis::{Admitted, Standing, admit};
-pub use compile::{CompileError, CompileOptions, Compiled, Limits, Named, RuleInfo, compile};
+pub use compile::{
+    Applied, ApplyError, CompileError, CompileOptions, Compiled, Compiler, Limits, Named, RuleInfo,
+    WorkloadChange, compile,
+};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use explain::{ExplainError, Explanation, explain};
 pub use hash::hash;

@@ -10,105 +10,115 @@
 //! A tier with a rule that passes ends a *stage*: within one the first rule counts, whatever its tier; a gate whose
 //! hit passes, or that has none, asks the next stage. Most policies have one stage.
 
+use core::num::NonZeroU64;
+
 use super::answer::{answer, combine};
-use super::class::{Class, EMPTY_ID, LAYERS, Layer, id};
+use super::block::{Block, Interval, Intervals};
+use super::class::{Class, ID_BITS, Layer, Layers, Side};
 use super::hit::Hit;
-use super::map::Map;
+use super::map::{Filter, Map};
 use super::service::ServiceKey;
 use crate::verdict::{Decision, OnRevoke, RuleId};
 
-/// A piece of the service space in which the hits do not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Interval {
-    /// First service key.
-    pub first: u32,
-    /// Last service key, not below `first`.
-    pub last: u32,
-    /// The hit at the egress gate.
-    pub egress: Hit,
-    /// The hit at the ingress gate.
-    pub ingress: Hit,
-}
-
-/// Where in [`TableParts::intervals`](super::TableParts::intervals) the intervals of one entry are: sorted, disjoint,
-/// at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Block {
-    /// Index of the first.
-    pub start: u32,
-    /// How many.
-    pub len: core::num::NonZeroU32,
-}
-
 /// What an entry is found by: stage, layer, and an id of each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DecisionKey(u64);
+pub struct DecisionKey(NonZeroU64);
 
-const ID_BITS: u32 = 26;
 const LAYER_BITS: u32 = 4;
 
 impl DecisionKey {
-    /// Ids stay below this (26 bits).
-    pub const ID_LIMIT: u32 = 1 << ID_BITS;
-
-    /// From ids below [`DecisionKey::ID_LIMIT`].
+    /// From ids below [`ID_LIMIT`](super::ID_LIMIT).
     #[must_use]
     pub const fn new(stage: u8, layer: Layer, from: u32, to: u32) -> Self {
-        let place = (stage as u64) << LAYER_BITS | layer.index() as u64;
-        Self(place << (2 * ID_BITS) | (from as u64) << ID_BITS | to as u64)
+        // A layer is never 15, so adding one carries nowhere that matters.
+        let place = (stage as u64) << LAYER_BITS | (layer.index() as u64 + 1);
+        let bits = place << (2 * ID_BITS) | (from as u64) << ID_BITS | to as u64;
+        match NonZeroU64::new(bits) {
+            Some(bits) => Self(bits),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
-    const fn stage(self) -> u8 {
-        (self.0 >> (2 * ID_BITS + LAYER_BITS)) as u8
+    const fn stage(self) -> usize {
+        (self.0.get() >> (2 * ID_BITS + LAYER_BITS)) as usize
     }
 
-    const fn layer_bit(self) -> u16 {
-        1 << (self.0 >> (2 * ID_BITS) & ((1 << LAYER_BITS) - 1))
+    const fn layer(self) -> Layers {
+        let index = self.0.get() >> (2 * ID_BITS) & ((1 << LAYER_BITS) - 1);
+        Layers::at(index - 1)
     }
 }
 
-/// The classes, the entries, and their intervals.
-#[derive(Debug)]
+/// The entries and their intervals.
+#[derive(Clone, Debug)]
 pub(super) struct Decisions {
-    classes: Box<[Class]>,
-    entries: Map<u64, Block>,
-    intervals: Box<[Interval]>,
-    /// Of each stage: the layers that have entries, one bit each.
-    stages: Box<[u16]>,
+    entries: Map<NonZeroU64, Block>,
+    filter: Filter,
+    intervals: Intervals,
+    /// Of each stage: the layers that have entries.
+    stages: Vec<Layers>,
     /// What the rules of hits that say so do on revocation; sorted by rule.
-    revoke: Box<[(RuleId, OnRevoke)]>,
+    revoke: std::sync::Arc<[(RuleId, OnRevoke)]>,
 }
 
 impl Decisions {
     /// The caller has checked that every block lies inside `intervals`.
     pub(super) fn new(
-        classes: Vec<Class>,
         entries: &[(DecisionKey, Block)],
-        intervals: Vec<Interval>,
+        intervals: Intervals,
         revoke: Vec<(RuleId, OnRevoke)>,
     ) -> Result<Self, DecisionKey> {
-        let mut stages = vec![0; entries.iter().map(|(key, _)| key.stage() as usize + 1).max().unwrap_or(0)];
-        entries.iter().for_each(|(key, _)| stages[key.stage() as usize] |= key.layer_bit());
-        let entries: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
-        Ok(Self {
-            classes: classes.into(),
-            entries: Map::new(&entries).map_err(DecisionKey)?,
-            intervals: intervals.into(),
-            stages: stages.into(),
+        let keyed: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
+        let mut decisions = Self {
+            entries: Map::new(&keyed).map_err(DecisionKey)?,
+            filter: Filter::new(keyed.iter().map(|(key, _)| *key)),
+            intervals,
+            stages: Vec::new(),
             revoke: revoke.into(),
-        })
+        };
+        decisions.mark(entries);
+        Ok(decisions)
     }
 
-    pub(super) fn decide(&self, source: u32, destination: u32, service: ServiceKey) -> Decision {
-        let (Some(from), Some(to)) =
-            (self.classes.get(source as usize), self.classes.get(destination as usize))
-        else {
-            return Decision::UNKNOWN;
-        };
-        let (egress, ingress) = self.hits(from, to, service);
+    /// Adds entries, in place of those with the same keys, and a chunk of intervals. The caller has checked the
+    /// blocks against [`Decisions::intervals`] with the chunk.
+    pub(super) fn add(&mut self, entries: &[(DecisionKey, Block)]) {
+        if entries.is_empty() {
+            return;
+        }
+        let keyed: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
+        self.entries.change(&[], &keyed);
+        self.filter.add(keyed.iter().map(|(key, _)| *key));
+        self.mark(entries);
+    }
+
+    pub(super) fn push(&mut self, chunk: Vec<Interval>) {
+        if !chunk.is_empty() {
+            self.intervals.push(chunk);
+        }
+    }
+
+    pub(super) const fn intervals(&self) -> &Intervals {
+        &self.intervals
+    }
+
+    fn mark(&mut self, entries: &[(DecisionKey, Block)]) {
+        for (key, _) in entries {
+            if self.stages.len() <= key.stage() {
+                self.stages.resize(key.stage() + 1, Layers::default());
+            }
+            if let Some(used) = self.stages.get_mut(key.stage()) {
+                *used = used.or(key.layer());
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn decide(&self, source: &Class, destination: &Class, service: ServiceKey) -> Decision {
+        let (egress, ingress) = self.hits(source.from, destination.to, service);
         let (decision, says_revoke) = combine(
-            answer(from.egress, egress, to.is_workload()),
-            answer(to.ingress, ingress, from.is_workload()),
+            answer(source.from.mode(), egress, destination.is_workload()),
+            answer(destination.to.mode(), ingress, source.is_workload()),
         );
         if says_revoke { self.with_revoke(decision) } else { decision }
     }
@@ -120,16 +130,20 @@ impl Decisions {
         Decision { on_revoke, ..decision }
     }
 
-    /// The first rule of each gate that does not pass: per stage at most nine probes, one binary search in each entry
-    /// found.
-    fn hits(&self, from: &Class, to: &Class, service: ServiceKey) -> (Hit, Hit) {
+    /// The first rule of each gate that does not pass: per stage at most nine probes, most of which end at the
+    /// filter, and a binary search in an entry that does not hold its intervals itself.
+    #[inline]
+    fn hits(&self, from: Side, to: Side, service: ServiceKey) -> (Hit, Hit) {
         let (mut egress, mut ingress) = (Hit::NONE, Hit::NONE);
-        for (stage, layers) in (0..).zip(&self.stages) {
+        let both = from.layers().and(to.layers());
+        for (stage, used) in (0..).zip(&self.stages) {
             let (mut out, mut into) = (Hit::NONE, Hit::NONE);
-            for block in self.blocks(stage, *layers, from, to) {
-                if let Some(found) = self.interval(block, service.value()) {
-                    out = out.min(found.egress);
-                    into = into.min(found.ingress);
+            let mut layers = both.and(*used);
+            while let Some(layer) = layers.pop() {
+                let Some(block) = self.entry(stage, layer, from, to) else { continue };
+                if let Some((at_egress, at_ingress)) = self.intervals.find(&block, service.value()) {
+                    out = out.min(at_egress);
+                    into = into.min(at_ingress);
                 }
             }
             egress = if egress.is_final() { egress } else { out };
@@ -138,50 +152,31 @@ impl Decisions {
                 break;
             }
         }
-        let passed = |hit: Hit| if hit.is_final() { hit } else { Hit::NONE };
-        (passed(egress), passed(ingress))
+        let last = |hit: Hit| if hit.is_final() { hit } else { Hit::NONE };
+        (last(egress), last(ingress))
     }
 
-    /// The entries of a pair of classes in one stage, one for each layer at most.
     #[inline]
-    fn blocks(&self, stage: u8, layers: u16, from: &Class, to: &Class) -> impl Iterator<Item = Block> {
-        LAYERS.into_iter().filter_map(move |layer| {
-            let (source, destination) = (id(from.from, layer.from), id(to.to, layer.to));
-            let unused = layers & 1 << layer.index() == 0;
-            if unused || source == EMPTY_ID || destination == EMPTY_ID {
-                return None;
-            }
-            self.entries.get(DecisionKey::new(stage, layer, source, destination).0)
-        })
+    fn entry(&self, stage: u8, layer: Layer, from: Side, to: Side) -> Option<Block> {
+        let key = DecisionKey::new(stage, layer, from.id(layer.from), to.id(layer.to)).0;
+        if self.filter.passes(key) { self.entries.get(key) } else { None }
     }
 
-    /// See [`PolicyTable::cuts`](super::PolicyTable::cuts).
-    pub(super) fn cuts(&self, source: u32, destination: u32, into: &mut Vec<u32>) {
-        into.push(0);
-        let (Some(from), Some(to)) =
-            (self.classes.get(source as usize), self.classes.get(destination as usize))
-        else {
-            return;
-        };
-        let stages = (0..).zip(&self.stages);
-        for block in stages.flat_map(|(stage, layers)| self.blocks(stage, *layers, from, to)) {
-            let start = block.start as usize;
-            let intervals = self.intervals.get(start..start + block.len.get() as usize).unwrap_or_default();
-            into.extend(intervals.iter().flat_map(|one| [one.first, one.last + 1]));
+    /// Appends the service keys at which the decision on a pair of classes may change.
+    pub(super) fn cuts(&self, source: &Class, destination: &Class, into: &mut Vec<u32>) {
+        let both = source.from.layers().and(destination.to.layers());
+        for (stage, used) in (0..).zip(&self.stages) {
+            let mut layers = both.and(*used);
+            while let Some(layer) = layers.pop() {
+                if let Some(block) = self.entry(stage, layer, source.from, destination.to) {
+                    self.intervals.edges(&block, into);
+                }
+            }
         }
     }
 
-    /// The interval of `block` that holds `service`.
-    #[inline]
-    fn interval(&self, block: Block, service: u32) -> Option<&Interval> {
-        let start = block.start as usize;
-        let intervals = self.intervals.get(start..start + block.len.get() as usize)?;
-        let after = intervals.partition_point(|interval| interval.first <= service);
-        intervals.get(after.wrapping_sub(1)).filter(|interval| service <= interval.last)
-    }
-
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.classes) + self.entries.bytes() + size_of_val(&*self.intervals)
+        self.entries.bytes() + self.filter.bytes() + self.intervals.bytes() + size_of_val(&*self.revoke)
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::address::Address;
 use crate::policy::answer::Answer;
 use crate::policy::testing::{Sample, Who};
-use crate::policy::{ANY_ID, GateMode, HitAction, Level};
+use crate::policy::{ANY_ID, GateMode, HitAction, Level, TableChange};
 use crate::policy::{Behind, PolicyTable, TableError};
 use crate::verdict::{Gate, Verdict, WireId};
 
@@ -166,15 +166,15 @@ fn parts_that_contradict_themselves_are_refused() {
     assert_eq!(PolicyTable::new(twice).unwrap_err(), TableError::AddressTwice(v4));
 
     let mut dangling = Sample::new().workload(&["10.0.0.1"]).parts();
-    dangling.addresses[0].1 = 9;
-    assert_eq!(PolicyTable::new(dangling).unwrap_err(), TableError::Reference("addresses"));
+    dangling.rules = 0;
+    assert_eq!(PolicyTable::new(dangling).unwrap_err(), TableError::Reference("rules"));
 
     let mut unknown_rule = Sample::new().allow(Who::Any, Who::Any, ALL).parts();
     unknown_rule.rules -= 1;
-    assert_eq!(PolicyTable::new(unknown_rule).unwrap_err(), TableError::Reference("intervals"));
+    assert_eq!(PolicyTable::new(unknown_rule).unwrap_err(), TableError::Reference("entries"));
 
     let mut beyond = Sample::new().allow(Who::Any, Who::Any, ALL).parts();
-    beyond.entries[0].1.start = 1;
+    beyond.entries[0].1 = Block::at(0, 0, core::num::NonZeroU32::MIN);
     assert_eq!(PolicyTable::new(beyond).unwrap_err(), TableError::Reference("entries"));
 }
 
@@ -213,11 +213,9 @@ fn a_gate_that_passes_asks_the_next_stage() {
     parts.rules += 4;
     for (stage, (egress, ingress)) in (0..).zip([(hits[0], hits[0]), (hits[1], hits[2]), (hits[3], hits[3])])
     {
-        let start = u32::try_from(parts.intervals.len()).unwrap();
-        parts.intervals.push(Interval { first: 0, last: HTTPS + u32::from(stage), egress, ingress });
+        let one = Interval { first: 0, last: HTTPS + u32::from(stage), egress, ingress };
         let any = Layer { from: Level::Any, to: Level::Any };
-        let block = Block { start, len: core::num::NonZeroU32::MIN };
-        parts.entries.push((DecisionKey::new(stage, any, ANY_ID, ANY_ID), block));
+        parts.entries.push((DecisionKey::new(stage, any, ANY_ID, ANY_ID), Block::in_place(&[one]).unwrap()));
     }
     let table = PolicyTable::new(parts).unwrap();
     for (name, service, expected) in [
@@ -233,7 +231,7 @@ fn a_gate_that_passes_asks_the_next_stage() {
 
 #[test]
 fn the_rule_that_allows_says_what_revocation_does() {
-    use crate::verdict::OnRevoke;
+    let hit = Hit::new(rule(0), HitAction::Allow, false).unwrap();
     let mut parts = Sample::new()
         .workload(&["10.0.0.1"])
         .workload(&["10.0.0.2"])
@@ -242,10 +240,12 @@ fn the_rule_that_allows_says_what_revocation_does() {
         .allow(Who::Any, Who::Any, ALL)
         .parts();
     parts.revoke = vec![(rule(0), OnRevoke::Drain(30)), (rule(1), OnRevoke::Keep)];
+    let marked = |hit: Hit| if hit.rule() < rule(2) { hit.with_revoke() } else { hit };
     for interval in &mut parts.intervals {
-        let marked = |hit: Hit| if hit.rule() < rule(2) { hit.with_revoke() } else { hit };
         (interval.egress, interval.ingress) = (marked(interval.egress), marked(interval.ingress));
     }
+    let narrow = Interval { first: 1, last: 9, egress: marked(hit), ingress: marked(hit) };
+    parts.entries[0].1 = Block::in_place(&[narrow]).unwrap();
     let table = PolicyTable::new(parts).unwrap();
     for (name, service, expected) in [
         ("drained", 5, OnRevoke::Drain(30)),
@@ -254,4 +254,71 @@ fn the_rule_that_allows_says_what_revocation_does() {
     ] {
         assert_eq!(decide(&table, "10.0.0.1", "10.0.0.2", service).on_revoke, expected, "{name}");
     }
+}
+
+#[test]
+fn a_listener_is_another_as_destination_of_its_services() {
+    let table = Sample::new()
+        .workload(&["10.0.0.1"])
+        .workload(&["10.0.0.2", "2001:db8::2"])
+        .listening((HTTPS, HTTPS + 1), 2)
+        .workload(&["10.0.0.3"])
+        .allow(Who::Any, Who::Workload(2), ALL)
+        .allow(Who::Workload(1), Who::Any, (1, 1))
+        .build();
+    for (name, source, destination, service, verdict) in [
+        ("for its services", "10.0.0.1", "10.0.0.2", HTTPS, Verdict::Allow),
+        ("also by its other address", "10.0.0.1", "2001:db8::2", HTTPS + 1, Verdict::Allow),
+        ("not for others", "10.0.0.1", "10.0.0.2", HTTPS + 2, Verdict::Deny),
+        ("as a source it is itself", "10.0.0.2", "10.0.0.3", 1, Verdict::Allow),
+    ] {
+        assert_eq!(decide(&table, source, destination, service).verdict, verdict, "{name}");
+    }
+    let resolve = |last| table.resolve(Address::v4([10, 0, 0, last]));
+    assert_eq!(resolve(2).owner().map(crate::policy::Owner::index), Some(1));
+    let mut cuts = Vec::new();
+    table.cuts(resolve(1), resolve(2), &mut cuts);
+    assert!(cuts.contains(&HTTPS) && cuts.contains(&(HTTPS + 2)));
+}
+
+#[test]
+fn a_changed_table_decides_anew_and_leaves_the_old_one() {
+    let old = Sample::new()
+        .workload(&["10.0.0.1"])
+        .workload(&["10.0.0.2", "2001:db8::2"])
+        .workload(&["10.0.0.3"])
+        .allow(Who::Workload(0), Who::Workload(1), ALL)
+        .build();
+    let parts = |address: &str| Sample::new().workload(&[address]).parts().workloads.remove(0);
+    // The first takes the second's place, with its own address; the second and third go, and all their addresses.
+    let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
+    let change = TableChange {
+        remove: vec![address("2001:db8::2"), address("10.0.0.3"), address("10.0.0.1")],
+        put: vec![(0, parts("10.0.0.2"))],
+        workloads: 1,
+        entries: vec![(
+            DecisionKey::new(0, Layer { from: Level::Any, to: Level::Narrow }, ANY_ID, 1),
+            Block::in_place(&[Interval {
+                first: 0,
+                last: 9,
+                egress: Hit::NONE,
+                ingress: Hit::new(rule(0), HitAction::Reject, false).unwrap(),
+            }])
+            .unwrap(),
+        )],
+        intervals: Vec::new(),
+    };
+    let new = old.changed(change).unwrap();
+    assert_eq!((new.workloads(), old.workloads()), (1, 3));
+    assert_eq!(new.owner(address("10.0.0.2")), Some(0));
+    assert_eq!(old.owner(address("10.0.0.2")), Some(1));
+    assert_eq!([new.owner(address("10.0.0.1")), new.owner(address("2001:db8::2"))], [None, None]);
+    assert_eq!(decide(&old, "10.0.0.1", "10.0.0.2", 5).verdict, Verdict::Allow);
+    assert_eq!(
+        decide(&new, "10.0.0.1", "10.0.0.2", 5).verdict,
+        Verdict::Reject,
+        "the new entry's layer is probed"
+    );
+    let gap = TableChange { put: vec![(7, parts("10.0.0.9"))], workloads: 8, ..TableChange::default() };
+    assert_eq!(new.changed(gap).unwrap_err(), TableError::Reference("workloads"));
 }

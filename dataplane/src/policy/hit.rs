@@ -52,6 +52,11 @@ impl Hit {
         RuleId(self.0 >> ID_SHIFT)
     }
 
+    /// Whether it names no rule, or one below `rules`.
+    pub(super) const fn is_below(self, rules: u32) -> bool {
+        self.0 == Self::NONE.0 || self.rule().0 < rules
+    }
+
     pub(super) const fn action(self) -> HitAction {
         match self.0 & ACTION {
             0 => HitAction::Allow,

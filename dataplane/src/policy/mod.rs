@@ -6,6 +6,8 @@
 
 mod answer;
 mod binding;
+mod block;
+mod change;
 mod class;
 mod decide;
 mod hit;
@@ -18,11 +20,12 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use binding::{Behind, Binding, Owner};
-pub use class::{ANY_ID, Class, EMPTY_ID, GateMode, LEVELS, Layer, Level};
-pub use decide::{Block, DecisionKey, Interval};
+pub use binding::{Behind, Binding, Listening, Owner};
+pub use block::{Block, Interval};
+pub use class::{ANY_ID, Class, EMPTY_ID, GateMode, ID_LIMIT, LEVELS, Layer, Layers, Level, Side};
+pub use decide::DecisionKey;
 pub use hit::{Hit, HitAction};
 pub use hits::RuleHits;
 pub use publish::{DRAFTS_MAX, Draft, PolicyReader, Publisher, Snapshot};
 pub use service::ServiceKey;
-pub use table::{Endpoint, PolicyTable, TableError, TableParts};
+pub use table::{End, Endpoint, PolicyTable, TableChange, TableError, TableParts, WorkloadParts};

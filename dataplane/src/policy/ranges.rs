@@ -3,6 +3,12 @@
 //! The compiler cuts all prefixes of all networks into disjoint ranges, so the longest match is simply the range
 //! that holds the address: a binary search, for IPv4 within the ranges that share the upper 16 bits.
 
+use hashbrown::HashMap;
+
+use super::class::Class;
+use super::table::TableError;
+use crate::address::Address;
+
 /// Ranges of one family, first address ascending; a range ends where the next begins.
 #[derive(Debug)]
 pub(super) struct Ranges<T> {
@@ -82,6 +88,54 @@ impl IndexedRanges {
 
     pub(super) fn bytes(&self) -> usize {
         self.ranges.bytes() + self.index.len() * size_of::<u32>()
+    }
+}
+
+/// The space of both families outside workloads.
+#[derive(Debug)]
+pub(super) struct Outside {
+    v4: IndexedRanges,
+    v6: Ranges<u128>,
+    classes: Box<[Class]>,
+}
+
+impl Outside {
+    /// From the first address and class of each range.
+    pub(super) fn new(v4: &[(u32, Class)], v6: &[(u128, Class)]) -> Result<Self, TableError> {
+        let (mut classes, mut index) = (Vec::new(), HashMap::new());
+        let mut number = |class: Class| {
+            let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);
+            *index.entry(class).or_insert_with(|| {
+                classes.push(class);
+                next
+            })
+        };
+        let v4: Vec<_> = v4.iter().map(|(first, class)| (*first, number(*class))).collect();
+        let v6: Vec<_> = v6.iter().map(|(first, class)| (*first, number(*class))).collect();
+        Ok(Self {
+            v4: IndexedRanges::new(&v4).ok_or(TableError::Ranges("IPv4"))?,
+            v6: Ranges::new(&v6).ok_or(TableError::Ranges("IPv6"))?,
+            classes: classes.into(),
+        })
+    }
+
+    /// The class of an address that no workload owns.
+    #[inline]
+    pub(super) fn find(&self, address: Address) -> Class {
+        let at = match address.as_v4() {
+            Some(bits) => self.v4.find(bits),
+            None => self.v6.find(address.bits()),
+        };
+        // Every range has a class, and every address a range: there is no other case.
+        self.classes.get(at as usize).copied().unwrap_or(Class::from_number(0))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes() + size_of_val(&*self.classes)
     }
 }
 

@@ -1,12 +1,14 @@
 //! The published table: what the compiler hands over, checked once, then only read.
 
 use core::fmt;
+use std::sync::Arc;
 
-use super::binding::{Behind, Binding, Bindings, Owner};
+use super::binding::{Behind, Binding, Bindings, Ear, Listening, Owner};
+use super::block::{Block, Interval, Intervals, are_sound};
 use super::class::Class;
-use super::decide::{Block, DecisionKey, Decisions, Interval};
+use super::decide::{DecisionKey, Decisions};
 use super::map::Map;
-use super::ranges::{IndexedRanges, Ranges};
+use super::ranges::Outside;
 use super::service::ServiceKey;
 use crate::address::{Address, Mac};
 use crate::verdict::{Decision, OnRevoke, RuleId};
@@ -14,14 +16,16 @@ use crate::verdict::{Decision, OnRevoke, RuleId};
 /// What an address is to policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    class: u32,
+    class: Class,
     owner: Option<Owner>,
+    /// For an address with listeners, one more than its number among the workload's.
+    ear: u32,
 }
 
 impl Endpoint {
-    /// The index of its class: addresses of one class cannot be told apart by this policy.
+    /// Its class, wherever no listener of its own answers.
     #[must_use]
-    pub const fn class(self) -> u32 {
+    pub const fn class(self) -> Class {
         self.class
     }
 
@@ -38,29 +42,62 @@ impl Endpoint {
     }
 }
 
+/// One address of a workload.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The address.
+    pub address: Address,
+    /// Its class, wherever no listener answers.
+    pub class: Class,
+    /// The services for which it has another class as a destination; disjoint.
+    pub listening: Vec<Listening>,
+}
+
+/// Everything a table holds of one workload.
+#[derive(Clone, Debug)]
+pub struct WorkloadParts {
+    /// Where it is.
+    pub behind: Behind,
+    /// Its MAC addresses; empty if any will do.
+    pub macs: Vec<Mac>,
+    /// Its addresses.
+    pub ends: Vec<End>,
+}
+
 /// Everything a table is made of. The compiler fills it; [`PolicyTable::new`] checks it.
 #[derive(Clone, Debug, Default)]
 pub struct TableParts {
-    /// The classes; the first is that of addresses which are in no network and of no workload.
-    pub classes: Vec<Class>,
-    /// Each workload address with its class and its workload's index.
-    pub addresses: Vec<(Address, u32, u32)>,
+    /// The workloads; an [`Owner`] is an index.
+    pub workloads: Vec<WorkloadParts>,
     /// IPv4 space outside workloads: first address and class of each range, from address 0, ascending.
-    pub v4_ranges: Vec<(u32, u32)>,
+    pub v4_ranges: Vec<(u32, Class)>,
     /// IPv6 space, likewise.
-    pub v6_ranges: Vec<(u128, u32)>,
+    pub v6_ranges: Vec<(u128, Class)>,
     /// The entries, in any order, keys distinct.
     pub entries: Vec<(DecisionKey, Block)>,
-    /// The intervals of all blocks.
+    /// The intervals of the blocks that do not hold them in place.
     pub intervals: Vec<Interval>,
-    /// Where each workload is and its MAC addresses.
-    pub bindings: Vec<(Behind, Vec<Mac>)>,
     /// EtherTypes beside IP and ARP that pass; sorted.
     pub ether_types: Vec<u16>,
     /// What the rules of hits made with [`Hit::with_revoke`](super::Hit::with_revoke) say; sorted by rule.
     pub revoke: Vec<(RuleId, OnRevoke)>,
     /// How many rule ids there are, named defaults included: every id is below.
     pub rules: u32,
+}
+
+/// What of a table changes with one or a few workloads.
+#[derive(Clone, Debug, Default)]
+pub struct TableChange {
+    /// Addresses that no workload owns any more.
+    pub remove: Vec<Address>,
+    /// Workloads with their index, in place of the one that has it or right after the last.
+    pub put: Vec<(u32, WorkloadParts)>,
+    /// How many workloads there are then: those from here on are forgotten (their addresses are in `remove`).
+    pub workloads: u32,
+    /// New entries, keys distinct.
+    pub entries: Vec<(DecisionKey, Block)>,
+    /// The next chunk of intervals; none if there are none.
+    pub intervals: Vec<Interval>,
 }
 
 /// Why parts do not make a table: a fault of the compiler, never of the policy.
@@ -72,10 +109,10 @@ pub enum TableError {
     EntryTwice(DecisionKey),
     /// Ranges of a family do not begin at zero or do not ascend.
     Ranges(&'static str),
-    /// A class, workload, interval or rule is named that does not exist, or a range ends before it begins.
+    /// A workload, interval or rule is named that does not exist, or a range ends before it begins.
     Reference(&'static str),
-    /// More MAC addresses than 32 bits can count.
-    TooManyMacs,
+    /// More workloads or MAC addresses than can be counted.
+    TooMany,
 }
 
 impl fmt::Display for TableError {
@@ -85,37 +122,67 @@ impl fmt::Display for TableError {
             Self::EntryTwice(key) => write!(f, "the table has two entries for {key:?}"),
             Self::Ranges(family) => write!(f, "the {family} ranges are not in order or do not begin at zero"),
             Self::Reference(part) => write!(f, "the table's {part} refer to something that does not exist"),
-            Self::TooManyMacs => f.write_str("the table has more MAC addresses than 32 bits can count"),
+            Self::TooMany => f.write_str("the table has more workloads or MAC addresses than it can count"),
         }
     }
 }
 
 impl core::error::Error for TableError {}
 
-/// A workload address found: shaped so that an empty slot of the map costs no extra byte.
+/// A workload address found: shaped so that an empty slot of the map costs no extra byte. If the owner listens, the
+/// number of one of its ears stands in the place of the class.
 #[derive(Clone, Copy, Debug)]
-struct Owned {
-    class: u32,
+pub(super) struct Owned {
+    class: Class,
     owner: Owner,
 }
 
-/// The compiled policy with its inventory. Read-only; shared by all workers; holds no names.
-#[derive(Debug)]
+/// The compiled policy with its inventory. Read-only; shared by all workers; holds no names. Tables of successive
+/// epochs share what does not differ between them.
+#[derive(Clone, Debug)]
 pub struct PolicyTable {
-    v4: Map<u32, Owned>,
-    v6: Map<(u64, u64), Owned>,
-    v4_ranges: IndexedRanges,
-    v6_ranges: Ranges<u128>,
-    decisions: Decisions,
-    bindings: Bindings,
-    ether_types: Box<[u16]>,
+    pub(super) v4: Map<u32, Owned>,
+    pub(super) v6: Map<(u64, u64), Owned>,
+    outside: Arc<Outside>,
+    pub(super) decisions: Decisions,
+    pub(super) bindings: Bindings,
+    ether_types: Arc<[u16]>,
     rules: u32,
 }
 
-fn halves(bits: u128) -> (u64, u64) {
+pub(super) fn halves(bits: u128) -> (u64, u64) {
     #[expect(clippy::cast_possible_truncation, reason = "split on purpose")]
     let low = bits as u64;
     ((bits >> 64) as u64, low)
+}
+
+/// The addresses of some workloads, as the maps hold them.
+#[derive(Default)]
+pub(super) struct Addresses {
+    pub(super) v4: Vec<(u32, Owned)>,
+    pub(super) v6: Vec<((u64, u64), Owned)>,
+}
+
+impl Addresses {
+    /// Adds those of the workload at `index`, and returns its ears.
+    pub(super) fn add(&mut self, index: u32, parts: &WorkloadParts) -> Result<Vec<Ear>, TableError> {
+        let owner = Owner::new(index).ok_or(TableError::TooMany)?;
+        let mut ears = Vec::new();
+        for End { address, class, listening } in &parts.ends {
+            let owned = if listening.is_empty() {
+                Owned { class: *class, owner }
+            } else {
+                let number = u32::try_from(ears.len()).map_err(|_| TableError::TooMany)?;
+                ears.push(Ear { class: *class, listening: listening.as_slice().into() });
+                Owned { class: Class::from_number(number), owner: owner.with_listeners() }
+            };
+            match address.as_v4() {
+                Some(bits) => self.v4.push((bits, owned)),
+                None => self.v6.push((halves(address.bits()), owned)),
+            }
+        }
+        Ok(ears)
+    }
 }
 
 impl PolicyTable {
@@ -124,27 +191,32 @@ impl PolicyTable {
     /// # Errors
     /// What is wrong with the parts.
     pub fn new(parts: TableParts) -> Result<Self, TableError> {
-        check(&parts)?;
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (address, class, workload) in parts.addresses {
-            let owner = Owner::new(workload).ok_or(TableError::Reference("addresses"))?;
-            let owned = Owned { class, owner };
-            match address.as_v4() {
-                Some(bits) => v4.push((bits, owned)),
-                None => v6.push((halves(address.bits()), owned)),
-            }
+        let rules = parts.rules;
+        known("rules", RuleId::FIRST.0 <= rules)?;
+        known("intervals", are_sound(&parts.intervals, rules))?;
+        known("revocations", parts.revoke.is_sorted_by(|a, b| a.0 < b.0))?;
+        known("ether types", parts.ether_types.is_sorted())?;
+        let intervals = Intervals::new(parts.intervals);
+        known("entries", parts.entries.iter().all(|(_, block)| intervals.has(block, rules)))?;
+
+        let mut addresses = Addresses::default();
+        let mut ears = Vec::with_capacity(parts.workloads.len());
+        for (index, workload) in (0..).zip(&parts.workloads) {
+            ears.push(addresses.add(index, workload)?);
         }
+        let bound: Vec<_> =
+            parts.workloads.iter().zip(&ears).map(|(w, ears)| (w.behind, &*w.macs, &**ears)).collect();
         let twice = |key: (u64, u64)| Address::from_bits(u128::from(key.0) << 64 | u128::from(key.1));
         Ok(Self {
-            v4: Map::new(&v4).map_err(|key| TableError::AddressTwice(Address::v4(key.to_be_bytes())))?,
-            v6: Map::new(&v6).map_err(|key| TableError::AddressTwice(twice(key)))?,
-            v4_ranges: IndexedRanges::new(&parts.v4_ranges).ok_or(TableError::Ranges("IPv4"))?,
-            v6_ranges: Ranges::new(&parts.v6_ranges).ok_or(TableError::Ranges("IPv6"))?,
-            decisions: Decisions::new(parts.classes, &parts.entries, parts.intervals, parts.revoke)
+            v4: Map::new(&addresses.v4)
+                .map_err(|key| TableError::AddressTwice(Address::v4(key.to_be_bytes())))?,
+            v6: Map::new(&addresses.v6).map_err(|key| TableError::AddressTwice(twice(key)))?,
+            outside: Arc::new(Outside::new(&parts.v4_ranges, &parts.v6_ranges)?),
+            decisions: Decisions::new(&parts.entries, intervals, parts.revoke)
                 .map_err(TableError::EntryTwice)?,
-            bindings: Bindings::new(parts.bindings).ok_or(TableError::TooManyMacs)?,
+            bindings: Bindings::new(&bound).ok_or(TableError::TooMany)?,
             ether_types: parts.ether_types.into(),
-            rules: parts.rules,
+            rules,
         })
     }
 
@@ -156,28 +228,53 @@ impl PolicyTable {
             Some(bits) => self.v4.get(bits),
             None => self.v6.get(halves(address.bits())),
         };
-        if let Some(Owned { class, owner }) = owned {
-            return Endpoint { class, owner: Some(owner) };
+        match owned {
+            Some(Owned { class, owner }) if !owner.listens() => {
+                Endpoint { class, owner: Some(owner), ear: 0 }
+            }
+            Some(owned) => self.listener(owned),
+            None => Endpoint { class: self.outside.find(address), owner: None, ear: 0 },
         }
-        let class = match address.as_v4() {
-            Some(bits) => self.v4_ranges.find(bits),
-            None => self.v6_ranges.find(address.bits()),
+    }
+
+    #[cold]
+    fn listener(&self, Owned { class, owner }: Owned) -> Endpoint {
+        let (number, owner) = (class.number(), owner.without_listeners());
+        // Every number in the map is that of an ear: see `Addresses::add`.
+        let class = self.bindings.ear(owner, number).map_or(class, |ear| ear.class);
+        Endpoint { class, owner: Some(owner), ear: number + 1 }
+    }
+
+    /// The class of a destination for `service`.
+    #[inline]
+    fn answering(&self, destination: Endpoint, service: ServiceKey) -> Class {
+        let ear = match destination.owner {
+            Some(owner) if destination.ear > 0 => self.bindings.ear(owner, destination.ear - 1),
+            _ => None,
         };
-        Endpoint { class, owner: None }
+        let answers = |one: &&Listening| one.first <= service.value() && service.value() <= one.last;
+        ear.and_then(|ear| ear.listening.iter().find(answers)).map_or(destination.class, |one| one.class)
     }
 
     /// The decision on a new flow from `source` to `destination`; both must come from this very table.
     #[inline]
     #[must_use]
     pub fn decide(&self, source: Endpoint, destination: Endpoint, service: ServiceKey) -> Decision {
-        self.decisions.decide(source.class, destination.class, service)
+        self.decisions.decide(&source.class, &self.answering(destination, service), service)
     }
 
     /// Appends every service key at which the decision on a flow between these two may differ from that on the key
     /// before, 0 first, else in no order and possibly repeated: between two of them nothing changes. For whoever
     /// looks at all services of a pair; allocates, so not for the packet path.
     pub fn cuts(&self, source: Endpoint, destination: Endpoint, into: &mut Vec<u32>) {
-        self.decisions.cuts(source.class, destination.class, into);
+        into.push(0);
+        self.decisions.cuts(&source.class, &destination.class, into);
+        let owner = destination.owner.filter(|_| destination.ear > 0);
+        let Some(ear) = owner.and_then(|owner| self.bindings.ear(owner, destination.ear - 1)) else { return };
+        for one in ear.listening.iter() {
+            into.extend([one.first, one.last + 1]);
+            self.decisions.cuts(&source.class, &one.class, into);
+        }
     }
 
     /// Where the workload of `endpoint` is and which MAC addresses it has; [`Binding::NONE`] for no workload.
@@ -203,48 +300,33 @@ impl PolicyTable {
     /// How many ranges the address space outside workloads is cut into, both families.
     #[must_use]
     pub fn ranges(&self) -> usize {
-        self.v4_ranges.len() + self.v6_ranges.len()
+        self.outside.len()
     }
 
-    /// The size on the heap, bytes.
+    /// The number of the chunk that the intervals of the next change will be.
+    #[must_use]
+    pub const fn interval_chunks(&self) -> usize {
+        self.decisions.intervals().chunks()
+    }
+
+    /// The size on the heap, bytes, of what this table refers to; part of it may be shared with others.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.v4.bytes()
             + self.v6.bytes()
-            + self.v4_ranges.bytes()
-            + self.v6_ranges.bytes()
+            + self.outside.bytes()
             + self.decisions.bytes()
             + self.bindings.bytes()
-            + size_of_val(&*self.ether_types)
+            + size_of_val::<[u16]>(&self.ether_types)
     }
 
     /// How many workloads have a binding.
     #[must_use]
-    pub fn workloads(&self) -> usize {
+    pub const fn workloads(&self) -> usize {
         self.bindings.len()
     }
 }
 
-fn check(parts: &TableParts) -> Result<(), TableError> {
-    let class = |class: u32| (class as usize) < parts.classes.len();
-    let workload = |workload: u32| (workload as usize) < parts.bindings.len();
-    let known = |what, holds: bool| if holds { Ok(()) } else { Err(TableError::Reference(what)) };
-    known("classes", !parts.classes.is_empty())?;
-    known("addresses", parts.addresses.iter().all(|&(_, c, w)| class(c) && workload(w)))?;
-    known("IPv4 ranges", parts.v4_ranges.iter().all(|&(_, c)| class(c)))?;
-    known("IPv6 ranges", parts.v6_ranges.iter().all(|&(_, c)| class(c)))?;
-    known("rules", RuleId::FIRST.0 <= parts.rules)?;
-    let rule = |hit: super::Hit| hit == super::Hit::NONE || hit.rule().0 < parts.rules;
-    known(
-        "intervals",
-        parts.intervals.iter().all(|i| i.first <= i.last && rule(i.egress) && rule(i.ingress)),
-    )?;
-    known("revocations", parts.revoke.is_sorted_by(|a, b| a.0 < b.0))?;
-    known("ether types", parts.ether_types.is_sorted())?;
-    known("entries", parts.entries.iter().all(|(_, block)| inside(&parts.intervals, *block)))
-}
-
-fn inside(intervals: &[Interval], block: Block) -> bool {
-    let (start, len) = (block.start as usize, block.len.get() as usize);
-    start.checked_add(len).is_some_and(|end| end <= intervals.len())
+pub(super) const fn known(what: &'static str, holds: bool) -> Result<(), TableError> {
+    if holds { Ok(()) } else { Err(TableError::Reference(what)) }
 }

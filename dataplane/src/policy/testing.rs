@@ -4,8 +4,8 @@ use core::num::NonZeroU32;
 use std::collections::BTreeMap;
 
 use super::{
-    ANY_ID, Behind, Block, Class, DecisionKey, EMPTY_ID, GateMode, Hit, HitAction, Interval, Layer, Level,
-    PolicyTable, TableParts,
+    ANY_ID, Behind, Block, Class, DecisionKey, EMPTY_ID, End, GateMode, Hit, HitAction, Interval, Layer,
+    Layers, Level, Listening, PolicyTable, Side, TableParts, WorkloadParts,
 };
 use crate::address::{Address, Mac};
 use crate::verdict::RuleId;
@@ -41,12 +41,10 @@ type Span = (u32, u32, Hit);
 
 impl Sample {
     pub(crate) fn new() -> Self {
-        let unmanaged = GateMode::Unmanaged;
-        let unknown = Class { from: [EMPTY_ID; 2], to: [EMPTY_ID; 2], egress: unmanaged, ingress: unmanaged };
+        let unknown = class(EMPTY_ID, GateMode::Unmanaged);
         let parts = TableParts {
-            classes: vec![unknown],
-            v4_ranges: vec![(0, 0)],
-            v6_ranges: vec![(0, 0)],
+            v4_ranges: vec![(0, unknown)],
+            v6_ranges: vec![(0, unknown)],
             rules: RuleId::FIRST.0,
             ..TableParts::default()
         };
@@ -60,23 +58,34 @@ impl Sample {
 
     /// Adds a workload with these addresses (text), wire, and MAC addresses.
     pub(crate) fn workload_bound(mut self, addresses: &[&str], behind: Behind, macs: &[Mac]) -> Self {
-        let (class, workload) = (self.parts.classes.len(), self.parts.bindings.len());
-        let (class, workload) = (u32::try_from(class).unwrap(), u32::try_from(workload).unwrap());
-        let ids = [workload + 1, EMPTY_ID];
-        let full = GateMode::Full;
-        self.parts.classes.push(Class { from: ids, to: ids, egress: full, ingress: full });
-        self.parts.bindings.push((behind, macs.to_vec()));
-        for address in addresses {
+        let own = class(self.next_id(), GateMode::Full);
+        let end = |address: &&str| {
             let address: std::net::IpAddr = address.parse().unwrap();
-            self.parts.addresses.push((Address::from(address), class, workload));
-        }
+            End { address: Address::from(address), class: own, listening: Vec::new() }
+        };
+        let ends = addresses.iter().map(end).collect();
+        self.parts.workloads.push(WorkloadParts { behind, macs: macs.to_vec(), ends });
+        self
+    }
+
+    /// The id of the next workload's own set of peer lists.
+    fn next_id(&self) -> u32 {
+        u32::try_from(self.parts.workloads.len()).unwrap() + 1
+    }
+
+    /// Lets the last workload be another one, `who`, for these services.
+    pub(crate) fn listening(mut self, (first, last): (u32, u32), who: u32) -> Self {
+        let other = class(who + 1, GateMode::Full);
+        let ends = &mut self.parts.workloads.last_mut().unwrap().ends;
+        ends.iter_mut().for_each(|end| end.listening.push(Listening { first, last, class: other }));
         self
     }
 
     /// Puts both gates of the last workload in `mode`.
     pub(crate) fn mode(mut self, mode: GateMode) -> Self {
-        let last = self.parts.classes.last_mut().unwrap();
-        (last.egress, last.ingress) = (mode, mode);
+        let id = self.next_id() - 1;
+        let ends = &mut self.parts.workloads.last_mut().unwrap().ends;
+        ends.iter_mut().for_each(|end| end.class = class(id, mode));
         self
     }
 
@@ -102,10 +111,7 @@ impl Sample {
     pub(crate) fn parts(mut self) -> TableParts {
         for (&(from, to), rules) in &self.rules {
             let ((from_level, from_id), (to_level, to_id)) = (from.key(), to.key());
-            let start = self.parts.intervals.len();
-            self.parts.intervals.extend(cut(rules));
-            let len = u32::try_from(self.parts.intervals.len() - start).unwrap();
-            let block = Block { start: u32::try_from(start).unwrap(), len: NonZeroU32::new(len).unwrap() };
+            let block = block(&mut self.parts.intervals, &cut(rules));
             let layer = Layer { from: from_level, to: to_level };
             self.parts.entries.push((DecisionKey::new(0, layer, from_id, to_id), block));
         }
@@ -115,6 +121,21 @@ impl Sample {
     pub(crate) fn build(self) -> PolicyTable {
         PolicyTable::new(self.parts()).unwrap()
     }
+}
+
+/// The class of what satisfies just the set of narrow peer lists `id`.
+fn class(id: u32, mode: GateMode) -> Class {
+    let side = Side::new(id, EMPTY_ID, Layers::ALL, mode).unwrap();
+    Class { from: side, to: side }
+}
+
+/// The block of `made`, which is put into `intervals` if need be.
+fn block(intervals: &mut Vec<Interval>, made: &[Interval]) -> Block {
+    Block::in_place(made).unwrap_or_else(|| {
+        let start = u32::try_from(intervals.len()).unwrap();
+        intervals.extend_from_slice(made);
+        Block::at(0, start, NonZeroU32::new(u32::try_from(made.len()).unwrap()).unwrap())
+    })
 }
 
 /// The pieces in which the first of `rules` does not change.

@@ -61,6 +61,31 @@ fn table_agrees_with_oracle_on_100_000_flows() {
 }
 
 #[test]
+fn table_agrees_with_oracle_on_100_000_flows_in_the_whole_language() {
+    let mut met = std::collections::BTreeMap::new();
+    for seed in 0..250 {
+        let mut random = Random::new(90_000 + seed);
+        let size =
+            Size { workloads: 1 + random.below(30), networks: 1 + random.below(12), rules: random.below(50) };
+        let policy = estate::generate_whole(&mut random, size);
+        let compiled = compiled(&policy);
+        let probes: Vec<Probe> = (0..420).map(|_| estate::probe(&mut random, &policy)).collect();
+        let differ = differences(&policy, &compiled, &probes);
+        assert!(differ.is_empty(), "seed {seed}: {} differ, first {}", differ.len(), differ[0]);
+        for probe in &probes {
+            let answer = table_answer(&compiled, *probe);
+            let rule = if answer.rule.starts_with("default/") { answer.rule } else { "rule".to_owned() };
+            *met.entry((answer.verdict.name(), rule)).or_insert(0) += 1;
+        }
+    }
+    assert!(met.values().sum::<u32>() >= 100_000);
+    for kind in ["allow", "deny", "reject"] {
+        let named = met.get(&(kind, "rule".to_owned())).copied().unwrap_or(0);
+        assert!(named > 500, "{kind} by a rule: {named} of {met:?}");
+    }
+}
+
+#[test]
 fn a_damaged_policy_is_noticed() {
     let (mut noticed, mut tried) = (0, 0);
     for seed in 1000..1030 {

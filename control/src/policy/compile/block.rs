@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 
 use dataplane::policy::{Block, Hit, Interval};
+use hashbrown::HashMap;
 
 use super::Limits;
 use super::error::{CompileError, Part};
@@ -18,46 +19,85 @@ pub(super) struct GateHits {
     pub(super) ingress: Hit,
 }
 
-/// Appends blocks to one array of intervals.
-pub(super) struct Builder<'a> {
-    services: &'a [&'a [ServiceRange]],
-    hits: &'a [GateHits],
+/// Makes the block of each distinct list of rules once.
+pub(super) struct Blocks {
+    rules: RuleParts,
     limits: Limits,
-    intervals: Vec<Interval>,
+    known: HashMap<Box<[u32]>, Option<Block>>,
+    /// The intervals of the next chunk.
+    fresh: Vec<Interval>,
+    chunk: u32,
+    /// How many intervals were made, those held in place included.
+    made: usize,
 }
 
-impl<'a> Builder<'a> {
-    /// From each rule's services and hits.
-    pub(super) fn new(services: &'a [&'a [ServiceRange]], hits: &'a [GateHits], limits: Limits) -> Self {
-        Self { services, hits, limits, intervals: Vec::new() }
+/// What blocks need of rules, by index.
+#[derive(Default)]
+pub(super) struct RuleParts {
+    hits: Vec<GateHits>,
+    services: Vec<ServiceRange>,
+    ends: Vec<usize>,
+}
+
+impl RuleParts {
+    pub(super) fn push(&mut self, hits: GateHits, services: &[ServiceRange]) {
+        self.hits.push(hits);
+        self.services.extend_from_slice(services);
+        self.ends.push(self.services.len());
+    }
+
+    fn services(&self, rule: u32) -> &[ServiceRange] {
+        let at = rule as usize;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.services[start..self.ends[at]]
+    }
+}
+
+impl Blocks {
+    pub(super) fn new(rules: RuleParts, limits: Limits) -> Self {
+        Self { rules, limits, known: HashMap::new(), fresh: Vec::new(), chunk: 0, made: 0 }
     }
 
     /// The block of `rules`, in order of evaluation; `None` if they cover no service.
-    pub(super) fn build(&mut self, rules: &[u32]) -> Result<Option<Block>, CompileError> {
+    pub(super) fn of(&mut self, rules: &[u32]) -> Result<Option<Block>, CompileError> {
+        if let Some(known) = self.known.get(rules) {
+            return Ok(*known);
+        }
         let made = match rules {
             [rule] => self.plain(*rule),
             _ => self.sweep(rules),
         };
-        let bytes = size_of::<Interval>() as u64 * (self.intervals.len() + made.len()) as u64;
-        let end = u32::try_from(self.intervals.len() + made.len());
+        self.made += made.len();
+        let bytes = size_of::<Interval>() as u64 * self.made as u64;
+        let end = u32::try_from(self.fresh.len() + made.len());
         if bytes > self.limits.bytes || end.is_err() {
             return Err(CompileError::TooLarge { part: Part::Intervals, bytes, limit: self.limits.bytes });
         }
-        let start = number(self.intervals.len());
-        let len = NonZeroU32::new(number(made.len()));
-        self.intervals.extend(made);
-        Ok(len.map(|len| Block { start, len }))
+        let block = Block::in_place(&made).or_else(|| {
+            let start = number(self.fresh.len());
+            let len = NonZeroU32::new(number(made.len()))?;
+            self.fresh.extend(made);
+            Some(Block::at(self.chunk, start, len))
+        });
+        self.known.insert(rules.into(), block);
+        Ok(block)
     }
 
-    /// The intervals of all blocks.
-    pub(super) fn finish(self) -> Vec<Interval> {
-        self.intervals
+    /// Ends the chunk: its intervals. An empty one does not count.
+    pub(super) fn take(&mut self, is_first: bool) -> Vec<Interval> {
+        self.chunk += u32::from(is_first || !self.fresh.is_empty());
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// How many intervals were made, each list of rules once.
+    pub(super) const fn made(&self) -> usize {
+        self.made
     }
 
     /// One rule needs no sweep.
     fn plain(&self, rule: u32) -> Vec<Interval> {
-        let GateHits { egress, ingress } = self.hits[rule as usize];
-        let ranges = self.services[rule as usize].iter();
+        let GateHits { egress, ingress } = self.rules.hits[rule as usize];
+        let ranges = self.rules.services(rule).iter();
         ranges.map(|range| Interval { first: range.first, last: range.last, egress, ingress }).collect()
     }
 
@@ -65,7 +105,7 @@ impl<'a> Builder<'a> {
     fn sweep(&self, rules: &[u32]) -> Vec<Interval> {
         let ranges = |rule: &u32| {
             let rule = *rule;
-            self.services[rule as usize].iter().map(move |range| (*range, rule))
+            self.rules.services(rule).iter().map(move |range| (*range, rule))
         };
         let mut opening: Vec<(ServiceRange, u32)> = rules.iter().flat_map(ranges).collect();
         opening.sort_unstable();
@@ -80,7 +120,7 @@ impl<'a> Builder<'a> {
         for edge in edges.windows(2) {
             let (first, last) = (edge[0], edge[1] - 1);
             while let Some((range, rule)) = opening.next_if(|(range, _)| range.first == first) {
-                let hits = self.hits[rule as usize];
+                let hits = self.rules.hits[rule as usize];
                 egress.add(hits.egress, range.last);
                 ingress.add(hits.ingress, range.last);
             }

@@ -44,6 +44,8 @@ pub enum CompileError {
     },
     /// More tiers with rules that pass than a table can number.
     TooManyStages,
+    /// More sets of peer lists than a table can number.
+    TooManyClasses,
     /// The parts contradict each other: a fault of the compiler, or a policy that was not validated.
     Table(TableError),
 }
@@ -66,6 +68,10 @@ impl fmt::Display for CompileError {
             Self::TooManyStages => f.write_str(
                 "more than 255 tiers have a rule that passes: merge tiers, or write what they pass as what it means",
             ),
+            Self::TooManyClasses => {
+                let most = dataplane::policy::ID_LIMIT;
+                write!(f, "the policy tells more than {most} kinds of endpoint apart; a table can number no more")
+            }
             Self::Table(error) => write!(f, "the compiled table is not consistent: {error}"),
         }
     }
@@ -75,7 +81,10 @@ impl std::error::Error for CompileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Table(error) => Some(error),
-            Self::TooLarge { .. } | Self::TooManyRules { .. } | Self::TooManyStages => None,
+            Self::TooLarge { .. }
+            | Self::TooManyRules { .. }
+            | Self::TooManyStages
+            | Self::TooManyClasses => None,
         }
     }
 }

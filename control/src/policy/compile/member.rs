@@ -4,7 +4,7 @@ use super::Limits;
 use super::error::{CompileError, Part};
 use super::lists::Lists;
 use super::profile::Profiles;
-use super::vocabulary::{KNOWN, LABELLED, Need, PeersId, Token, Vocabulary, WORKLOAD, number};
+use super::vocabulary::{KNOWN, LABELLED, Need, PeersId, Token, Vocabulary, WORKLOAD, meets, number};
 use crate::policy::valid::{Enforcement, Mode};
 use dataplane::policy::GateMode;
 
@@ -40,23 +40,17 @@ impl Postings<'_> {
     }
 
     fn meets(&self, profile: u32, needs: &[Need<'_>]) -> bool {
-        let held = self.profiles.tokens.get(profile);
-        let has = |token: &Token| held.binary_search(token).is_ok();
-        needs.iter().all(|need| match need {
-            Need::Any(tokens) => tokens.iter().any(has),
-            Need::NoneOf(tokens) => has(&KNOWN) && !tokens.iter().any(has),
-            Need::Without(tokens) => !tokens.iter().any(has),
-        })
+        meets(self.profiles.tokens().get(profile), needs)
     }
 }
 
 impl Members {
     pub(super) fn new(
-        vocabulary: &Vocabulary<'_>,
+        vocabulary: &Vocabulary,
         profiles: &Profiles,
         limits: Limits,
     ) -> Result<Self, CompileError> {
-        let postings = Postings { of: profiles.tokens.transpose(vocabulary.tokens(), |_| true), profiles };
+        let postings = Postings { of: profiles.tokens().transpose(vocabulary.tokens(), |_| true), profiles };
         let mut lists = Lists::default();
         let mut matched = Vec::new();
         for peers in vocabulary.each_peers() {
@@ -73,19 +67,12 @@ impl Members {
         Ok(Self { lists })
     }
 
-    /// The profiles that a peer list matches, sorted.
+    /// The profiles that a peer list matches, ascending.
     pub(super) fn of(&self, peers: PeersId) -> &[u32] {
         self.lists.get(peers)
     }
 
-    /// The peer lists, of those in `used`, that each profile satisfies; each list sorted.
-    pub(super) fn by_profile(&self, used: impl Iterator<Item = PeersId>, profiles: usize) -> Lists {
-        let mut wanted = vec![false; self.lists.len()];
-        used.for_each(|peers| wanted[peers as usize] = true);
-        self.transposed(profiles, |peers| wanted[peers as usize])
-    }
-
-    /// As [`Members::by_profile`], of the lists for which `wanted` holds.
+    /// The peer lists, of those `wanted`, that each profile satisfies; each list sorted.
     pub(super) fn transposed(&self, profiles: usize, wanted: impl Fn(PeersId) -> bool) -> Lists {
         self.lists.transpose(profiles, wanted)
     }
@@ -107,23 +94,27 @@ pub(super) fn modes(
 ) -> Vec<Modes> {
     let mut told = vec![(None, None); profiles.len()];
     for (enforcement, peers) in enforcement.iter().zip(peers) {
-        for &profile in members.lists.get(*peers) {
+        for &profile in members.of(*peers) {
             let (egress, ingress) = &mut told[profile as usize];
             *egress = egress.or(enforcement.egress);
             *ingress = ingress.or(enforcement.ingress);
         }
     }
-    let modes = profiles.tokens.iter().zip(told).map(|(held, (egress, ingress))| {
+    profiles.tokens().iter().zip(told).map(|(held, told)| Modes::of(held, told)).collect()
+}
+
+impl Modes {
+    /// Of an endpoint with the sorted tokens `held`, if enforcement says so of its egress and ingress.
+    pub(super) fn of(held: &[Token], (egress, ingress): (Option<Mode>, Option<Mode>)) -> Self {
         let has = |token: Token| held.binary_search(&token).is_ok();
         if !has(WORKLOAD) {
-            Modes { egress: GateMode::Unmanaged, ingress: GateMode::Unmanaged }
+            Self { egress: GateMode::Unmanaged, ingress: GateMode::Unmanaged }
         } else if !has(LABELLED) {
-            Modes { egress: GateMode::Quarantine, ingress: GateMode::Quarantine }
+            Self { egress: GateMode::Quarantine, ingress: GateMode::Quarantine }
         } else {
-            Modes { egress: gate_mode(egress), ingress: gate_mode(ingress) }
+            Self { egress: gate_mode(egress), ingress: gate_mode(ingress) }
         }
-    });
-    modes.collect()
+    }
 }
 
 fn gate_mode(mode: Option<Mode>) -> GateMode {

@@ -5,20 +5,30 @@ use std::net::IpAddr;
 use super::lists::{Interner, Lists};
 use super::space::{Context, OUTSIDE, Space};
 use super::vocabulary::{KNOWN, LABELLED, Token, Vocabulary, WORKLOAD};
-use crate::policy::valid::Workload;
-use dataplane::address::Address;
+use crate::policy::valid::{Labels, ServiceRange, Workload};
 
 /// The profile of addresses of which nothing is known.
 pub(super) const UNKNOWN: u32 = 0;
 
 /// All profiles, and which addresses have them.
 pub(super) struct Profiles {
-    /// Sorted tokens of each profile.
-    pub(super) tokens: Lists,
+    sets: Interner,
     /// Address, profile, index of the workload.
     addresses: Vec<(IpAddr, u32, u32)>,
+    /// What listeners make of addresses, in the order of those.
+    answers: Vec<Answering>,
     /// The profile of the addresses in each context that no workload owns.
     contexts: Vec<u32>,
+    own: Own,
+    tokens: Vec<Token>,
+}
+
+/// What one address is as a destination of one range of services of a listener.
+pub(super) struct Answering {
+    /// An index among the addresses it was described with.
+    pub(super) at: usize,
+    pub(super) range: ServiceRange,
+    pub(super) profile: u32,
 }
 
 /// What a workload brings itself; reused from one to the next.
@@ -31,59 +41,113 @@ struct Own {
 
 impl Profiles {
     pub(super) fn new<'w>(
-        workloads: impl Iterator<Item = &'w Workload>,
+        workloads: impl IntoIterator<Item = &'w Workload>,
         space: &Space,
-        vocabulary: &Vocabulary<'_>,
+        vocabulary: &Vocabulary,
     ) -> Self {
-        let mut profiles = Interner::default();
+        let mut sets = Interner::default();
         let mut tokens = Vec::new();
-        profiles.intern(&tokens);
+        sets.intern(&tokens);
         let mut contexts = Vec::with_capacity(space.contexts.len());
         for (at, context) in (0..).zip(&space.contexts) {
             inherit(context, &mut tokens);
-            contexts.push(if at == OUTSIDE { UNKNOWN } else { profiles.intern(&tokens).0 });
+            contexts.push(if at == OUTSIDE { UNKNOWN } else { sets.intern(&tokens).0 });
         }
+        let (addresses, answers) = (Vec::new(), Vec::new());
+        let mut profiles = Self { sets, addresses, answers, contexts, own: Own::default(), tokens };
+        let (mut addresses, mut answers) = (Vec::new(), Vec::new());
+        for (owner, workload) in (0..).zip(workloads) {
+            let first = addresses.len();
+            profiles.describe(workload, space, vocabulary, &mut answers, first, |address, profile| {
+                addresses.push((address, profile, owner));
+            });
+        }
+        (profiles.addresses, profiles.answers) = (addresses, answers);
+        profiles
+    }
 
-        let mut own = Own::default();
-        let mut addresses = Vec::with_capacity(workloads.size_hint().0);
-        for (at, workload) in (0..).zip(workloads) {
-            own.fill(workload, vocabulary);
-            for &address in &workload.addresses {
-                own.effective(&space.contexts[space.of(address) as usize], &mut tokens);
-                addresses.push((address, profiles.intern(&tokens).0, at));
+    /// Tells the profile of each address of `workload`, the first of which is number `first`, and adds what its
+    /// listeners make of them to `answers`.
+    pub(super) fn describe(
+        &mut self,
+        workload: &Workload,
+        space: &Space,
+        vocabulary: &Vocabulary,
+        answers: &mut Vec<Answering>,
+        first: usize,
+        mut each: impl FnMut(IpAddr, u32),
+    ) {
+        self.own.fill(workload, &workload.labels, vocabulary);
+        for &address in &workload.addresses {
+            each(address, self.intern(&space.contexts[space.of(address) as usize]));
+        }
+        let begin = answers.len();
+        for listener in &workload.listeners {
+            let mut labels = workload.labels.clone();
+            labels.extend(listener.labels.clone());
+            self.own.fill(workload, &labels, vocabulary);
+            for (at, &address) in (first..).zip(&workload.addresses) {
+                let profile = self.intern(&space.contexts[space.of(address) as usize]);
+                answers.extend(listener.services.iter().map(|&range| Answering { at, range, profile }));
             }
         }
-        Self { tokens: profiles.lists, addresses, contexts }
+        answers[begin..].sort_by_key(|answer| answer.at);
     }
 
-    /// How many profiles there are.
-    pub(super) fn len(&self) -> usize {
-        self.tokens.len()
+    fn intern(&mut self, context: &Context) -> u32 {
+        self.own.effective(context, &mut self.tokens);
+        self.sets.intern(&self.tokens).0
     }
 
-    /// Each workload address with its profile and its workload.
+    /// The sorted tokens of each profile.
+    pub(super) const fn tokens(&self) -> &Lists {
+        &self.sets.lists
+    }
+
+    /// Each workload address with its profile and the index of its workload.
     pub(super) fn owned(&self) -> &[(IpAddr, u32, u32)] {
         &self.addresses
     }
 
-    /// Each workload address with its class and its workload.
-    pub(super) fn addresses(&self, class: impl Fn(u32) -> u32) -> Vec<(Address, u32, u32)> {
-        let addresses = self.addresses.iter();
-        addresses.map(|&(address, profile, owner)| (address.into(), class(profile), owner)).collect()
+    /// What listeners make of addresses, by ascending index in [`Profiles::owned`].
+    pub(super) fn answers(&self) -> &[Answering] {
+        &self.answers
+    }
+
+    /// Gives up what only a whole table needs.
+    pub(super) fn forget_addresses(&mut self) {
+        (self.addresses, self.answers) = (Vec::new(), Vec::new());
+    }
+
+    /// How many profiles there are.
+    pub(super) fn len(&self) -> usize {
+        self.tokens().len()
     }
 
     /// The IPv4 ranges by class.
-    pub(super) fn v4_ranges(&self, space: &Space, class: impl Fn(u32) -> u32) -> Vec<(u32, u32)> {
+    pub(super) fn v4_ranges<C: Copy + PartialEq>(
+        &self,
+        space: &Space,
+        class: impl Fn(u32) -> C,
+    ) -> Vec<(u32, C)> {
         let ranges = self.ranges(&space.v4, class);
         ranges.into_iter().filter_map(|(first, class)| Some((u32::try_from(first).ok()?, class))).collect()
     }
 
     /// The IPv6 ranges by class.
-    pub(super) fn v6_ranges(&self, space: &Space, class: impl Fn(u32) -> u32) -> Vec<(u128, u32)> {
+    pub(super) fn v6_ranges<C: Copy + PartialEq>(
+        &self,
+        space: &Space,
+        class: impl Fn(u32) -> C,
+    ) -> Vec<(u128, C)> {
         self.ranges(&space.v6, class)
     }
 
-    fn ranges(&self, ranges: &[(u128, u32)], class: impl Fn(u32) -> u32) -> Vec<(u128, u32)> {
+    fn ranges<C: Copy + PartialEq>(
+        &self,
+        ranges: &[(u128, u32)],
+        class: impl Fn(u32) -> C,
+    ) -> Vec<(u128, C)> {
         let classed = ranges.iter().map(|&(first, context)| (first, class(self.contexts[context as usize])));
         let mut classed: Vec<_> = classed.collect();
         classed.dedup_by_key(|(_, class)| *class);
@@ -102,13 +166,14 @@ fn inherit(context: &Context, into: &mut Vec<Token>) {
 }
 
 impl Own {
-    fn fill(&mut self, workload: &Workload, vocabulary: &Vocabulary<'_>) {
+    /// `labels`: the workload's, or a listener's with the workload's behind them.
+    fn fill(&mut self, workload: &Workload, labels: &Labels, vocabulary: &Vocabulary) {
         self.keys.clear();
         self.tokens.clear();
         self.tokens.extend([WORKLOAD, KNOWN]);
         self.tokens.extend((!workload.labels.is_empty()).then_some(LABELLED));
         self.tokens.extend(vocabulary.workload(&workload.name));
-        vocabulary.labels(&workload.labels, &mut self.keys, &mut self.tokens);
+        vocabulary.labels(labels, &mut self.keys, &mut self.tokens);
     }
 
     /// What holds for one of the workload's addresses: its own values of a key hide inherited ones.

@@ -34,7 +34,7 @@ struct Own {
 }
 
 impl Space {
-    pub(super) fn new(networks: &[Network], vocabulary: &Vocabulary<'_>) -> Self {
+    pub(super) fn new(networks: &[Network], vocabulary: &Vocabulary) -> Self {
         let own = |network: &Network| Own {
             labels: network.labels.iter().filter_map(|(key, values)| vocabulary.label(key, values)).collect(),
             name: vocabulary.network(&network.name),

@@ -231,3 +231,34 @@ fn an_address_of_two_workloads_is_refused() {
     let error = compile(&twice, &CompileOptions::default()).unwrap_err();
     assert!(error.to_string().contains("10.0.0.1"), "{error}");
 }
+
+#[test]
+fn a_unique_label_on_each_of_100_000_workloads_costs_nothing() {
+    let plain = estate(25_000);
+    let mut tagged = plain.clone();
+    for workload in &mut tagged.workloads {
+        workload.labels.insert("uid".to_owned(), [workload.name.clone()].into());
+    }
+    let (plain, tagged) = (compiled(&plain).stats, compiled(&tagged).stats);
+    assert_eq!(plain.addresses, 100_000);
+    assert_eq!((tagged.classes, tagged.bytes), (plain.classes, plain.bytes));
+    assert_eq!(tagged, plain);
+}
+
+#[test]
+fn one_rule_for_5_000_applications_that_talk_to_themselves() {
+    let mut estate = estate(5000);
+    let same = Rule { same: vec!["app".to_owned()], ..allow("own app", any(), any(), vec![TCP_443]) };
+    estate.tiers[0].rules = vec![same];
+    let compiled = compiled(&estate);
+    assert_eq!((compiled.stats.entries, compiled.stats.intervals), (5000, 1), "{:?}", compiled.stats);
+    for (name, source, destination, expected) in [
+        ("in one application", "10.0.0.1", "10.0.0.2", "own app"),
+        ("across two", "10.0.0.3", "10.0.0.4", "default/deny"),
+    ] {
+        assert_eq!(rule_of(&compiled, source, destination, 443).1, expected, "{name}");
+    }
+    let limits = Limits { bytes: 1 << 20 };
+    let error = compile(&estate, &CompileOptions { limits, ..CompileOptions::default() }).unwrap_err();
+    assert!(matches!(error, CompileError::TooLarge { part: Part::Memberships, .. }), "{error}");
+}

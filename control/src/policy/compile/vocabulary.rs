@@ -21,6 +21,16 @@ const FIRST_FREE: Token = 3;
 /// A distinct list of peers (or of enforcement selectors).
 pub(super) type PeersId = u32;
 
+/// Whether `held`, the sorted tokens of an endpoint, meets all of `needs`.
+pub(super) fn meets(held: &[Token], needs: &[Need<'_>]) -> bool {
+    let has = |token: &Token| held.binary_search(token).is_ok();
+    needs.iter().all(|need| match need {
+        Need::Any(tokens) => tokens.iter().any(has),
+        Need::NoneOf(tokens) => has(&KNOWN) && !tokens.iter().any(has),
+        Need::Without(tokens) => !tokens.iter().any(has),
+    })
+}
+
 /// One requirement over tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need<'l> {
@@ -39,28 +49,53 @@ const ANY: u32 = 0;
 const NONE_OF: u32 = 1;
 const WITHOUT: u32 = 2;
 
-struct Key<'a> {
+type Names = HashMap<String, Token>;
+
+struct Key {
     /// Numbers the mentioned keys.
     id: u32,
     exists: Option<Token>,
-    values: HashMap<&'a str, Token>,
+    values: Names,
+    /// A rule's `same` names it: every value that anything has counts as mentioned.
+    is_open: bool,
 }
 
 /// Everything mentioned.
 #[derive(Default)]
-pub(super) struct Vocabulary<'a> {
-    keys: HashMap<&'a str, Key<'a>>,
-    workloads: HashMap<&'a str, Token>,
-    networks: HashMap<&'a str, Token>,
+pub(super) struct Vocabulary {
+    keys: HashMap<String, Key>,
+    workloads: Names,
+    networks: Names,
     named: u32,
     /// The distinct peer lists, each encoded as numbers.
     peers: Interner,
+    /// The values of open keys: token to key.
+    open: HashMap<Token, u32>,
+    any_open: bool,
 }
 
-impl<'a> Vocabulary<'a> {
+/// The selectors of a peer list, encoded.
+pub(super) type Encoded = Vec<Vec<u32>>;
+
+impl Vocabulary {
     /// The number of a list of selectors: lists with the same selectors get the same one.
-    pub(super) fn peers(&mut self, selectors: &'a [Selector]) -> PeersId {
-        let mut encoded: Vec<Vec<u32>> = selectors.iter().map(|selector| self.encode(selector)).collect();
+    pub(super) fn peers(&mut self, selectors: &[Selector]) -> PeersId {
+        let encoded = self.encoded(selectors);
+        self.intern(encoded)
+    }
+
+    /// The selectors, not yet numbered.
+    pub(super) fn encoded(&mut self, selectors: &[Selector]) -> Encoded {
+        selectors.iter().map(|selector| self.encode(selector)).collect()
+    }
+
+    /// The number of the list in which each selector of `encoded` also demands each of `tokens`.
+    pub(super) fn peers_with(&mut self, encoded: &Encoded, tokens: &[Token]) -> PeersId {
+        let needs: Vec<u32> = tokens.iter().flat_map(|token| [1 << 2 | ANY, *token]).collect();
+        self.intern(encoded.iter().map(|selector| [needs.as_slice(), selector].concat()).collect())
+    }
+
+    fn intern(&mut self, mut encoded: Encoded) -> PeersId {
         if encoded.iter().any(|selector| *selector == [END]) {
             // It matches everything, whatever stands beside it.
             encoded = vec![vec![END]];
@@ -73,7 +108,41 @@ impl<'a> Vocabulary<'a> {
         }
     }
 
-    fn encode(&mut self, selector: &'a Selector) -> Vec<u32> {
+    /// Whether a peer list matches every endpoint, known or not, by what is written in it.
+    pub(super) fn is_universal(&self, peers: PeersId) -> bool {
+        self.peers.lists.get(peers) == [END]
+    }
+
+    /// Counts every value of `key` as mentioned; returns the key's number.
+    pub(super) fn open(&mut self, key: &str) -> u32 {
+        let Key { id, values, is_open, .. } = self.key(key);
+        *is_open = true;
+        let (id, known): (u32, Vec<Token>) = (*id, values.values().copied().collect());
+        self.any_open = true;
+        self.open.extend(known.into_iter().map(|token| (token, id)));
+        id
+    }
+
+    /// Mentions the values that `labels` have of open keys.
+    pub(super) fn observe(&mut self, labels: &Labels) {
+        if !self.any_open {
+            return;
+        }
+        for (key, values) in labels {
+            let Some(key) = self.keys.get_mut(key.as_str()).filter(|key| key.is_open) else { continue };
+            for value in values {
+                let token = token(&mut key.values, &mut self.named, value);
+                self.open.insert(token, key.id);
+            }
+        }
+    }
+
+    /// The open key of which `token` is a value.
+    pub(super) fn open_key(&self, token: Token) -> Option<u32> {
+        self.open.get(&token).copied()
+    }
+
+    fn encode(&mut self, selector: &Selector) -> Vec<u32> {
         let mut encoded = Vec::with_capacity(2 * selector.requirements.len() + 1);
         for requirement in &selector.requirements {
             let header = encoded.len();
@@ -90,7 +159,7 @@ impl<'a> Vocabulary<'a> {
         encoded
     }
 
-    fn tokens_of(&mut self, requirement: &'a Requirement, into: &mut Vec<Token>) {
+    fn tokens_of(&mut self, requirement: &Requirement, into: &mut Vec<Token>) {
         match requirement {
             Requirement::In(key, values) | Requirement::NotIn(key, values) => {
                 let mut named = self.named;
@@ -109,12 +178,13 @@ impl<'a> Vocabulary<'a> {
         }
     }
 
-    fn key(&mut self, key: &'a str) -> &mut Key<'a> {
+    fn key(&mut self, key: &str) -> &mut Key {
         let id = number(self.keys.len());
-        self.keys.entry(key).or_insert_with(|| Key { id, exists: None, values: HashMap::new() })
+        let made = || Key { id, exists: None, values: HashMap::new(), is_open: false };
+        self.keys.entry_ref(key).or_insert_with(made)
     }
 
-    fn exists(&mut self, key: &'a str) -> Token {
+    fn exists(&mut self, key: &str) -> Token {
         let free = FIRST_FREE + self.named;
         let token = *self.key(key).exists.get_or_insert(free);
         self.named += u32::from(token == free);
@@ -134,6 +204,11 @@ impl<'a> Vocabulary<'a> {
     /// Every distinct peer list, in order of its number: any of its selectors may match.
     pub(super) fn each_peers(&self) -> impl Iterator<Item = impl Iterator<Item = Vec<Need<'_>>>> {
         self.peers.lists.iter().map(decode)
+    }
+
+    /// The selectors of one peer list.
+    pub(super) fn selectors(&self, peers: PeersId) -> impl Iterator<Item = Vec<Need<'_>>> {
+        decode(self.peers.lists.get(peers))
     }
 
     /// The mentioned keys of `labels` into `keys`, and their tokens into `tokens`: also keys whose values nobody
@@ -186,8 +261,8 @@ fn decode(mut encoded: &[u32]) -> impl Iterator<Item = Vec<Need<'_>>> {
     })
 }
 
-fn token<'a>(names: &mut HashMap<&'a str, Token>, named: &mut u32, name: &'a str) -> Token {
-    *names.entry(name).or_insert_with(|| {
+fn token(names: &mut Names, named: &mut u32, name: &str) -> Token {
+    *names.entry_ref(name).or_insert_with(|| {
         *named += 1;
         FIRST_FREE + *named - 1
     })
