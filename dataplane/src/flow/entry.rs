@@ -12,7 +12,8 @@
 //!
 //! A claim is held for some ten stores. Waiting for one is bounded by [`CLAIM_TRIES`].
 
-use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, CLAIM_TRIES, Ordering, fence, pause};
+use super::sync::{AtomicU8, AtomicU32, AtomicU64, CLAIM_TRIES, Ordering, fence, pause};
+use super::tags::Tags;
 use crate::verdict::{DropReason, Epoch, RuleId};
 
 /// Slots in one set: what one header line of 64 bytes can describe.
@@ -30,7 +31,7 @@ pub(super) struct Set {
     pub(super) claim: AtomicU32,
     _unused: AtomicU32,
     /// 16 bits of each slot's hash; 0 for a vacant slot. Written by the slot's claim holder.
-    pub(super) tags: [AtomicU16; WAYS],
+    pub(super) tags: Tags,
     /// [`Class`] of each slot's flow.
     pub(super) classes: [AtomicU8; WAYS],
     /// When each slot's flow expires: milliseconds, modulo 2^32.
@@ -208,8 +209,10 @@ impl Entry {
     /// The generation of the live flow whose key this is; `read` runs on words that belong to that flow.
     pub(super) fn holds<R>(&self, key: &[u64; 5], read: impl FnOnce(&Self) -> R) -> Option<(u32, R)> {
         let before = self.control();
-        let same = key.iter().zip(&self.key).all(|(word, own)| own.load(Ordering::Relaxed) == *word);
-        if !is_live(before) || !same {
+        // All words at once: which one differs is as good as random, and a wrong guess costs more than reading all.
+        let differs =
+            key.iter().zip(&self.key).fold(0, |sum, (word, own)| sum | (own.load(Ordering::Relaxed) ^ word));
+        if !is_live(before) || differs != 0 {
             return None;
         }
         let result = read(self);
@@ -296,7 +299,7 @@ impl Set {
         Self {
             claim: AtomicU32::new(0),
             _unused: AtomicU32::new(0),
-            tags: from_fn(|_| AtomicU16::new(0)),
+            tags: Tags::vacant(),
             classes: from_fn(|_| AtomicU8::new(0)),
             deadlines: from_fn(half),
             entries: from_fn(|_| Entry {

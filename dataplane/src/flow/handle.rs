@@ -5,7 +5,7 @@ use super::key::{FlowKey, Orientation};
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
 use super::table::{NewFlow, write};
-use super::tcp::{Phase, Step};
+use super::tcp::{self, Phase, Step};
 use super::view::FlowView;
 use crate::clock::Now;
 use crate::headers::Tcp;
@@ -214,28 +214,50 @@ impl<'t> FlowHandle<'t> {
     /// # Errors
     /// The reason to drop the segment, which is not counted then: what [`super::tcp::Connection::step`] says,
     /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
+    #[inline]
     pub fn observe_tcp(
         &self,
         direction: Orientation,
-        tcp: &Tcp,
+        segment: &Tcp,
+        bytes: u16,
+        now: Now,
+    ) -> Result<Step, DropReason> {
+        let entry = self.entry();
+        let _claim = entry.claim(self.live)?;
+        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
+            return if tcp::is_opening(segment) { Ok(Step::Reopen) } else { Err(DropReason::Revoked) };
+        }
+        if let Some(step) = state::step_plain(entry, direction, segment) {
+            let step = step?;
+            self.count(direction, bytes);
+            if step == Step::Pass {
+                let deadline = now.as_millis32().wrapping_add(Phase::Established.timeout_millis());
+                self.set.refresh(self.way, deadline, Class::Assured);
+            }
+            return Ok(step);
+        }
+        self.step_any(direction, segment, bytes, now)
+    }
+
+    /// The rest of [`FlowHandle::observe_tcp`], for segments and connections of any kind.
+    #[inline(never)]
+    fn step_any(
+        &self,
+        direction: Orientation,
+        segment: &Tcp,
         bytes: u16,
         now: Now,
     ) -> Result<Step, DropReason> {
         let (entry, rare) = (self.entry(), self.rare());
-        let _claim = entry.claim(self.live)?;
-        let Some(old) = state::load(entry, rare) else { return Err(DropReason::TcpState) };
-        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
-            return if super::tcp::is_opening(tcp) { Ok(Step::Reopen) } else { Err(DropReason::Revoked) };
-        }
-        let mut new = old;
-        let step = new.step(direction, tcp)?;
+        let Some(mut connection) = state::load(entry, rare) else { return Err(DropReason::TcpState) };
+        let step = connection.step(direction, segment)?;
         if step != Step::Reopen {
-            state::store(entry, rare, Some(&old), &new);
+            state::store(entry, rare, &connection);
             self.count(direction, bytes);
         }
         if step == Step::Pass {
             let state = State::from_bits(entry.state.load(Relaxed));
-            let deadline = now.as_millis32().wrapping_add(new.phase.timeout_millis());
+            let deadline = now.as_millis32().wrapping_add(connection.phase.timeout_millis());
             self.set.refresh(self.way, deadline, state.class(false));
         }
         Ok(step)
@@ -245,6 +267,7 @@ impl<'t> FlowHandle<'t> {
     ///
     /// # Errors
     /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
+    #[inline]
     pub fn observe(&self, direction: Orientation, bytes: u16, now: Now) -> Result<(), DropReason> {
         let entry = self.entry();
         let _claim = entry.claim(self.live)?;

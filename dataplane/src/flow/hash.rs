@@ -45,6 +45,7 @@ impl HashKey {
     }
 
     /// Hashes one key. IPv4 keys are two words, IPv6 keys five.
+    #[inline]
     pub(super) fn hash(self, key: &FlowKey) -> FlowHash {
         let words = key.words();
         FlowHash(match (key.first.as_v4(), key.second.as_v4()) {
@@ -57,6 +58,7 @@ impl HashKey {
 }
 
 /// SipHash-1-3 of the little-endian bytes of `words`.
+#[inline(always)]
 fn siphash13<const N: usize>(key: [u64; 2], words: &[u64; N]) -> u64 {
     let mut v = [
         key[0] ^ 0x736f_6d65_7073_6575,

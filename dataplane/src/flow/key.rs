@@ -1,5 +1,7 @@
 //! What makes two packets belong to one flow.
 
+use core::hint::select_unpredictable;
+
 use crate::address::Address;
 use crate::headers::{Icmp, IcmpBody, Ip, Quoted, Transport, protocol};
 use crate::verdict::WireId;
@@ -66,6 +68,7 @@ const ICMP_NO_QUERY: u16 = 0x100;
 impl FlowKey {
     /// The flow a packet belongs to and which end sent it, or `None` for packets that are no flow's own: ICMP
     /// errors (see [`FlowKey::of_quoted`]), neighbour discovery, multicast listener messages, later fragments.
+    #[inline]
     #[must_use]
     pub fn of(wire: WireId, ip: &Ip) -> Option<(Self, Orientation)> {
         let ends = Ends { wire, protocol: ip.protocol, source: ip.source, destination: ip.destination };
@@ -104,6 +107,7 @@ impl FlowKey {
     }
 
     /// The key in five words for comparing and storing; the last is never 0.
+    #[inline(always)]
     pub(super) fn words(&self) -> [u64; 5] {
         let (first, second) = (halves(self.first), halves(self.second));
         let rest = u64::from(self.first_port) << 48
@@ -161,12 +165,22 @@ struct Ends {
 }
 
 impl Ends {
+    /// Which end comes first is as good as random, so nothing here branches on it: a wrong guess costs 5 ns.
+    #[inline(always)]
     fn sorted(self, source_port: u16, destination_port: u16) -> (FlowKey, Orientation) {
-        if (self.source, source_port) <= (self.destination, destination_port) {
-            self.requested(source_port, destination_port)
-        } else {
-            self.replied(destination_port, source_port)
-        }
+        let Self { wire, protocol, source, destination } = self;
+        let swap = (source > destination) | ((source == destination) & (source_port > destination_port));
+        let pick = |own, other| select_unpredictable(swap, other, own);
+        let pick_port = |own, other| select_unpredictable(swap, other, own);
+        let key = FlowKey {
+            wire,
+            protocol,
+            first: pick(source, destination),
+            second: pick(destination, source),
+            first_port: pick_port(source_port, destination_port),
+            second_port: pick_port(destination_port, source_port),
+        };
+        (key, Orientation::from_bit(u32::from(swap)))
     }
 
     /// The packet's source is `first`.
@@ -182,6 +196,7 @@ impl Ends {
     }
 }
 
+#[inline(never)]
 fn of_icmp(ends: Ends, icmp: &Icmp) -> Option<(FlowKey, Orientation)> {
     match icmp.body {
         IcmpBody::Request(id) => Some(ends.requested(id, u16::from(icmp.kind))),

@@ -20,6 +20,7 @@ mod memory;
 mod state;
 mod sync;
 mod table;
+mod tags;
 pub mod tcp;
 mod terms;
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! control and state (24), an IPv4 entry needs 96 bytes, so it would not fit one cache line either way, and two
 //! kinds of sets would cost every lookup a branch on the family.
 
+use core::hint::select_unpredictable;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -19,6 +20,7 @@ use super::key::{FlowKey, Orientation};
 use super::memory::{Memory, prefetch};
 use super::state::{self, State};
 use super::sync::{CLAIM_TRIES, Ordering, pause};
+use super::tags::Ways;
 use super::tcp::Connection;
 use super::view::FlowView;
 use crate::clock::Now;
@@ -116,7 +118,7 @@ impl FlowTable {
             for way in Set::ways() {
                 let abandoned = set.entries[way].abandon_claim();
                 if abandoned || Entry::occupied(set.entries[way].control()) == Some(false) {
-                    set.tags[way].store(0, Ordering::Relaxed);
+                    set.tags.set(way, 0);
                 }
             }
         }
@@ -140,12 +142,14 @@ impl FlowTable {
     }
 
     /// Hashes a key: once per packet, before [`FlowTable::prefetch`] and [`FlowTable::find`].
+    #[inline]
     #[must_use]
     pub fn hash(&self, key: &FlowKey) -> FlowHash {
         self.secret.hash(key)
     }
 
     /// Starts fetching the header lines a lookup will read. Call it for a whole batch before the first lookup.
+    #[inline]
     pub fn prefetch(&self, hash: FlowHash) {
         for set in self.candidates(hash) {
             prefetch(set);
@@ -154,10 +158,10 @@ impl FlowTable {
 
     /// Starts fetching the entry that a lookup will most likely compare. Reads the header lines, so call it for
     /// the whole batch after [`FlowTable::prefetch`] has been.
+    #[inline]
     pub fn prefetch_entry(&self, hash: FlowHash) {
-        let tag = tag(hash);
-        for set in self.candidates(hash) {
-            if let Some(way) = set.way_tagged(tag) {
+        for (set, mut ways) in self.tagged(hash) {
+            if let Some(way) = ways.next() {
                 prefetch(&set.entries[way]);
                 prefetch(&set.entries[way].peers);
                 return;
@@ -166,10 +170,10 @@ impl FlowTable {
     }
 
     /// The live flow of `key`. A flow whose deadline has passed is not found, swept or not.
+    #[inline]
     #[must_use]
     pub fn find(&self, key: &FlowKey, hash: FlowHash, now: Now) -> Option<FlowHandle<'_>> {
-        let words = key.words();
-        let found = self.candidates(hash).into_iter().find_map(|set| set.find(&words, tag(hash)));
+        let found = self.find_any(&key.words(), hash);
         found.filter(|found| !found.is_expired(now.as_millis32()))
     }
 
@@ -191,7 +195,7 @@ impl FlowTable {
         let _first_set = claim_set(sets[0])?;
         // A slot can change under us only by another worker's progress elsewhere, so a few rounds are plenty.
         for _ in 0..2 * WAYS {
-            let (set, way) = match sets.into_iter().find_map(|set| set.find(&words, tag(hash))) {
+            let (set, way) = match self.find_any(&words, hash) {
                 Some(expired) if expired.is_expired(now.as_millis32()) => expired.slot(),
                 Some(handle) => return Ok(Inserted { handle, fresh: false, evicted: None }),
                 None => choose(sets, now.as_millis32())?,
@@ -211,13 +215,28 @@ impl FlowTable {
             let evicted =
                 live.then(|| Evicted { class, view: FlowView::copy(set, way, generation(control)) });
             write(set, way, key, &words, new, now.as_millis32());
-            set.tags[way].store(tag(hash), Ordering::Relaxed);
+            set.tags.set(way, tag(hash));
             let live = claim.publish();
             drop(claim);
             let handle = FlowHandle::new(set, way, live, new.stamp(), new.state());
             return Ok(Inserted { handle, fresh: true, evicted });
         }
         Err(DropReason::FlowContended)
+    }
+
+    /// The flow of a key, expired or not.
+    #[inline(always)]
+    fn find_any(&self, words: &[u64; 5], hash: FlowHash) -> Option<FlowHandle<'_>> {
+        self.tagged(hash).into_iter().find_map(|(set, mut ways)| ways.find_map(|way| set.find(way, words)))
+    }
+
+    /// The slots that may hold a key, by set: first the set that has any. Which of the two that is, is as good as
+    /// random, so it is chosen without a branch.
+    #[inline(always)]
+    fn tagged(&self, hash: FlowHash) -> [(&Set, Ways); 2] {
+        let [first, second] = self.candidates(hash).map(|set| (set, set.tags.matching(tag(hash))));
+        let swap = first.1.is_empty();
+        [select_unpredictable(swap, second, first), select_unpredictable(swap, first, second)]
     }
 
     /// The two sets that a key may be in, the preferred one first.
@@ -238,17 +257,12 @@ const fn tag(hash: FlowHash) -> u16 {
 }
 
 impl Set {
-    fn way_tagged(&self, tag: u16) -> Option<usize> {
-        Self::ways().find(|&way| self.tags[way].load(Ordering::Relaxed) == tag)
-    }
-
-    fn find(&self, words: &[u64; 5], tag: u16) -> Option<FlowHandle<'_>> {
-        Self::ways().filter(|&way| self.tags[way].load(Ordering::Relaxed) == tag).find_map(|way| {
-            let read =
-                |entry: &Entry| (entry.stamp.load(Ordering::Relaxed), entry.state.load(Ordering::Relaxed));
-            let (live, (stamp, state)) = self.entries[way].holds(words, read)?;
-            Some(FlowHandle::new(self, way, live, Stamp::from_bits(stamp), State::from_bits(state)))
-        })
+    /// The flow of a key, if it is in this slot.
+    #[inline(always)]
+    fn find(&self, way: usize, words: &[u64; 5]) -> Option<FlowHandle<'_>> {
+        let read = |entry: &Entry| (entry.stamp.load(Ordering::Relaxed), entry.state.load(Ordering::Relaxed));
+        let (live, (stamp, state)) = self.entries[way].holds(words, read)?;
+        Some(FlowHandle::new(self, way, live, Stamp::from_bits(stamp), State::from_bits(state)))
     }
 }
 
@@ -274,9 +288,10 @@ fn claim_set(set: &Set) -> Result<SetClaim<'_>, Unavailable> {
 /// The slot to use: a vacant one in the emptier set, the first set unless the other has two more, or the flow that
 /// would be missed least.
 fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
-    let [first, second] = sets.map(Set::occupied);
+    let [first, second] = sets.map(|set| set.tags.occupied());
     let order = if first <= second { sets } else { [sets[1], sets[0]] };
-    if let Some(vacant) = order.into_iter().find_map(|set| set.way_tagged(0).map(|way| (set, way))) {
+    if let Some(vacant) = order.into_iter().find_map(|set| set.tags.matching(0).next().map(|way| (set, way)))
+    {
         return Ok(vacant);
     }
     let slots = sets.into_iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
@@ -312,7 +327,7 @@ pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new:
     entry.stamp.store(new.stamp().to_bits(), Ordering::Relaxed);
     entry.potential.store(new.potential.map_or(NO_RULE, |rule| rule.0), Ordering::Relaxed);
     match &new.connection {
-        Some(connection) => state::store(entry, rare, None, connection),
+        Some(connection) => state::store(entry, rare, connection),
         None => entry.state.store(new.state().to_bits(), Ordering::Relaxed),
     }
     for direction in [Orientation::FromFirst, Orientation::FromSecond] {

@@ -131,9 +131,7 @@ impl FlowTable {
         let now = now.as_millis32();
         let slots = self.sets().iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
         slots
-            .filter(move |(set, way)| {
-                set.tags[*way].load(Relaxed) != 0 && set.class(*way, now) != Class::Expired
-            })
+            .filter(move |(set, way)| set.tags.get(*way) != 0 && set.class(*way, now) != Class::Expired)
             .filter_map(|(set, way)| FlowView::read(set, way))
     }
 }
@@ -141,7 +139,7 @@ impl FlowTable {
 impl Set {
     fn expire(&self, way: usize, now: u32) -> Option<FlowView> {
         let expired = || is_past(self.deadlines[way].load(Relaxed), now);
-        if self.tags[way].load(Relaxed) == 0 || !expired() {
+        if self.tags.get(way) == 0 || !expired() {
             return None;
         }
         let control = self.entries[way].control();
@@ -150,7 +148,7 @@ impl Set {
             return None;
         }
         let _vacated = self.entries[way].take(control)?;
-        self.tags[way].store(0, Relaxed);
+        self.tags.set(way, 0);
         Some(FlowView::copy(self, way, generation(control)))
     }
 }

@@ -95,6 +95,25 @@ pub fn is_opening(tcp: &Tcp) -> bool {
     Kind::of(tcp.flags) == Ok(Kind::Syn)
 }
 
+/// Whether a segment only carries data or acknowledges it: most segments there are.
+#[inline(always)]
+#[must_use]
+pub const fn is_plain(tcp: &Tcp) -> bool {
+    tcp.flags & (flags::SYN | flags::FIN | flags::RST | flags::ACK) == flags::ACK
+}
+
+/// Takes a segment that [`is_plain`] on an established connection about which nothing is in doubt: both sides have
+/// acknowledged, the handshake was seen whole, and there is no [`Note`]. Does to the two sides what
+/// [`Connection::step`] does, and nothing else of the connection changes.
+///
+/// # Errors
+/// As [`Connection::step`]; the two sides may be half updated then, so work on copies.
+#[inline(always)]
+pub(super) fn step_plain(sender: &mut Peer, receiver: &mut Peer, tcp: &Tcp) -> Result<Step, DropReason> {
+    let fit = window::advance(sender, receiver, tcp, Handshake { syn_sent: false, syn_received: false })?;
+    Ok(if fit == Fit::Inside { Step::Pass } else { Step::Ignored })
+}
+
 impl Connection {
     /// Opens a connection with the first segment seen of it, sent by `sender`, who counts as its initiator; see
     /// [`Connection::opened_by`].

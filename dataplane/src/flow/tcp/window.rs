@@ -98,6 +98,7 @@ pub(super) struct Handshake {
 /// # Errors
 /// [`DropReason::TcpWindow`]: beyond the receiver's window, or it acknowledges what was never sent. The two sides
 /// may be half updated: work on copies.
+#[inline(always)]
 pub(super) fn advance(
     sender: &mut Peer,
     receiver: &mut Peer,
@@ -146,6 +147,7 @@ pub(super) fn advance(
     })
 }
 
+#[inline(always)]
 fn check(
     sender: &Peer,
     receiver: &Peer,
@@ -164,6 +166,7 @@ fn check(
     Ok(if old_data || late { Fit::Stale } else { Fit::Inside })
 }
 
+#[inline(always)]
 fn update(sender: &mut Peer, receiver: &mut Peer, end: u32, acknowledgement: Option<u32>, window: u32) {
     sender.max_window = sender.max_window.max(window);
     if receiver.max_window != 0 && before(sender.max_end, end) {
