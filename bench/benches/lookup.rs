@@ -8,7 +8,7 @@ use std::hint::black_box;
 use bench::{flows, sizes};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use dataplane::clock::Now;
-use dataplane::flow::{FlowHash, FlowKey, FlowTable};
+use dataplane::flow::{FlowHash, FlowKey, FlowTable, Slot};
 use dataplane::frame::BATCH_MAX;
 use hashbrown::HashMap;
 
@@ -81,16 +81,17 @@ fn one_at_a_time(table: &FlowTable, keys: &[FlowKey]) -> usize {
 
 fn batched(table: &FlowTable, keys: &[FlowKey]) -> usize {
     let mut hashes: [Option<FlowHash>; BATCH_MAX] = [None; BATCH_MAX];
+    let mut slots: [Option<Slot>; BATCH_MAX] = [None; BATCH_MAX];
     for (key, hash) in keys.iter().zip(&mut hashes) {
         let of_key = table.hash(key);
         table.prefetch(of_key);
         *hash = Some(of_key);
     }
-    for hash in hashes.iter().flatten() {
-        table.prefetch_entry(*hash);
+    for (hash, slot) in hashes.iter().flatten().zip(&mut slots) {
+        *slot = Some(table.seek(*hash));
     }
-    let found = keys.iter().zip(hashes.iter().flatten());
-    found.filter(|(key, hash)| black_box(table.find(key, **hash, NOW)).is_some()).count()
+    let sought = keys.iter().zip(hashes.iter().flatten()).zip(slots.iter().flatten());
+    sought.filter(|((key, hash), slot)| black_box(table.find_at(**slot, key, **hash, NOW)).is_some()).count()
 }
 
 /// `count` keys from flow `first` on, in an order that has nothing to do with how they were inserted.

@@ -71,6 +71,14 @@ impl Address {
         self.upper >> 54 == 0xfe80 >> 6
     }
 
+    /// The sum of the address's four 32-bit words, for the pseudo-header of Internet checksums. The marker of an IPv4
+    /// address, 0xffff, adds nothing in ones' complement.
+    #[must_use]
+    pub(crate) const fn ones_sum(self) -> u64 {
+        const LOW: u64 = 0xffff_ffff;
+        (self.upper >> 32) + (self.upper & LOW) + (self.lower >> 32) + (self.lower & LOW)
+    }
+
     /// The standard library's form.
     #[must_use]
     pub fn to_ip(self) -> IpAddr {

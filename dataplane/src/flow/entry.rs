@@ -14,7 +14,7 @@
 
 use super::sync::{AtomicU8, AtomicU32, AtomicU64, CLAIM_TRIES, Ordering, fence, pause};
 use super::tags::Tags;
-use crate::verdict::{DropReason, Epoch, RuleId};
+use crate::verdict::DropReason;
 
 /// Slots in one set: what one header line of 64 bytes can describe.
 #[cfg(not(loom))]
@@ -47,7 +47,7 @@ pub(super) struct Entry {
     control: AtomicU64,
     /// [`super::key::FlowKey::words`].
     pub(super) key: [AtomicU64; 5],
-    /// [`Stamp`].
+    /// [`super::stamp::Stamp`].
     pub(super) stamp: AtomicU64,
     /// [`super::state::State`] in its packed form.
     pub(super) state: AtomicU32,
@@ -104,41 +104,6 @@ impl Class {
             2 => Self::HalfOpen,
             3 => Self::Unreplied,
             _ => Self::Assured,
-        }
-    }
-}
-
-/// Epoch, rule and what policy has done to the flow: one word, so that it is read and replaced whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    /// Below 2^31.
-    pub(super) epoch: Epoch,
-    /// Below 2^31.
-    pub(super) rule: RuleId,
-    pub(super) cut: bool,
-    /// Lives only until [`Rare::drained`]. Beside the epoch, so that one comparison tells the flows that every packet
-    /// of the epoch passes from those that somebody must look at.
-    pub(super) draining: bool,
-}
-
-impl Stamp {
-    const DRAINING: u64 = 1 << 63;
-
-    pub(super) const fn to_bits(self) -> u64 {
-        let draining = if self.draining { Self::DRAINING } else { 0 };
-        draining
-            | ((self.epoch.0 & 0x7fff_ffff) as u64) << 32
-            | ((self.rule.0 & 0x7fff_ffff) as u64) << 1
-            | self.cut as u64
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "takes the fields apart")]
-    pub(super) const fn from_bits(bits: u64) -> Self {
-        Self {
-            epoch: Epoch((bits >> 32) as u32 & 0x7fff_ffff),
-            rule: RuleId((bits as u32) >> 1),
-            cut: bits & 1 != 0,
-            draining: bits & Self::DRAINING != 0,
         }
     }
 }

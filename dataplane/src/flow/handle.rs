@@ -1,7 +1,8 @@
 //! One flow in the hands of one worker.
 
-use super::entry::{Class, Entry, NO_RULE, Rare, Set, Stamp, generation};
+use super::entry::{Class, Entry, NO_RULE, Rare, Set, generation};
 use super::key::{FlowKey, Orientation};
+use super::stamp::Stamp;
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
 use super::table::{NewFlow, write};
@@ -9,7 +10,7 @@ use super::tcp::{self, Phase, Step};
 use super::view::FlowView;
 use crate::clock::Now;
 use crate::headers::Tcp;
-use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Terms};
+use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Side, Terms};
 
 /// What a newer policy says of a live flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +95,20 @@ impl<'t> FlowHandle<'t> {
     /// The epoch under which the flow was decided last.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
-        self.stamp.epoch
+        self.stamp.epoch()
     }
 
     /// The rule or default that allowed the flow, or that cut it.
     #[must_use]
     pub const fn rule(&self) -> RuleId {
-        self.stamp.rule
+        self.stamp.rule()
     }
 
     /// Whether every packet of the flow passes under `epoch` without a further look: it was decided under it and has
     /// no end set.
     #[must_use]
-    pub fn is_settled(&self, epoch: Epoch) -> bool {
-        self.stamp.epoch == epoch && !self.stamp.draining
+    pub const fn is_settled(&self, epoch: Epoch) -> bool {
+        self.stamp.is_settled(epoch)
     }
 
     /// What becomes of the flow once it is denied, said by the rule that allowed it. That of another flow if this one
@@ -132,19 +133,19 @@ impl<'t> FlowHandle<'t> {
     /// Whether the flow drains and its time is not over at `now`.
     #[must_use]
     pub fn drains(&self, now: Now) -> bool {
-        self.stamp.draining && !is_past(self.rare().drained.load(Relaxed), now.as_millis32())
+        self.stamp.is_draining() && !is_past(self.rare().drained.load(Relaxed), now.as_millis32())
     }
 
     /// Whether the flow drains and its time is over at `now`.
     #[must_use]
     pub fn is_drained(&self, now: Now) -> bool {
-        self.stamp.draining && !self.drains(now)
+        self.stamp.is_draining() && !self.drains(now)
     }
 
     /// Whether both directions are dead until policy allows the flow again (TCP: until a new SYN).
     #[must_use]
     pub const fn is_cut(&self) -> bool {
-        self.stamp.cut
+        self.stamp.is_cut()
     }
 
     /// The end that opened the flow. Policy decides a stale flow in this direction, whatever packet found it stale.
@@ -157,6 +158,27 @@ impl<'t> FlowHandle<'t> {
     #[must_use]
     pub const fn phase(&self) -> Option<Phase> {
         self.state.phase()
+    }
+
+    /// Whether the source check of packets from `sender` on `side` is known to pass under `epoch`, whatever their MAC
+    /// address: see [`FlowHandle::vouch`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn vouches(&self, epoch: Epoch, sender: Orientation, side: Side) -> bool {
+        self.stamp.is_settled(epoch) & self.stamp.vouches(sender, side)
+    }
+
+    /// Remembers, as long as the flow is settled under `epoch`, that the source check of packets from `sender` on
+    /// `side` passes whatever their MAC address. Forgotten with the next ruling, and not remembered at all if another
+    /// worker is faster or keeps the flow busy: only time is lost.
+    pub fn vouch(&mut self, epoch: Epoch, sender: Orientation, side: Side) {
+        let entry = self.entry();
+        let Ok(_claim) = entry.claim(self.live) else { return };
+        let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
+        if stamp.is_settled(epoch) {
+            self.stamp = stamp.vouching(sender, side);
+            entry.stamp.store(self.stamp.to_bits(), Relaxed);
+        }
     }
 
     /// What the policy of `epoch` says of the flow, and what the drafts beside it say.
@@ -177,12 +199,12 @@ impl<'t> FlowHandle<'t> {
         let old = Stamp::from_bits(entry.stamp.load(Relaxed));
         let state = State::from_bits(entry.state.load(Relaxed));
         self.state = state;
-        if old.epoch > epoch {
+        if old.epoch() > epoch {
             self.stamp = old;
             return Ok(());
         }
         let rule = ruling.rule();
-        let dead = old.cut && state.phase().is_some();
+        let dead = old.is_cut() && state.phase().is_some();
         let (mut on_revoke, mut told) = (rare.terms().on_revoke, rare.is_told());
         let (mut cut, mut draining, mut potential) = (dead, false, None);
         match ruling {
@@ -191,7 +213,7 @@ impl<'t> FlowHandle<'t> {
             }
             Ruling::Drain { until } => {
                 draining = true;
-                if !old.draining {
+                if !old.is_draining() {
                     rare.drained.store(until.as_millis32(), Relaxed);
                 }
             }
@@ -199,7 +221,7 @@ impl<'t> FlowHandle<'t> {
             Ruling::Cut { told: newly, .. } => (cut, told) = (true, newly),
         }
         rare.store_terms(Terms { on_revoke, drafts }, told);
-        self.stamp = Stamp { epoch, rule, cut, draining };
+        self.stamp = Stamp::new(epoch, rule).ended(cut, draining);
         entry.stamp.store(self.stamp.to_bits(), Relaxed);
         entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);
         self.set.classes[self.way].store(state.class(cut) as u8, Relaxed);
@@ -224,7 +246,7 @@ impl<'t> FlowHandle<'t> {
     ) -> Result<Step, DropReason> {
         let entry = self.entry();
         let _claim = entry.claim(self.live)?;
-        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
+        if Stamp::from_bits(entry.stamp.load(Relaxed)).is_cut() {
             return if tcp::is_opening(segment) { Ok(Step::Reopen) } else { Err(DropReason::Revoked) };
         }
         if let Some(step) = state::step_plain(entry, direction, segment) {
@@ -271,7 +293,7 @@ impl<'t> FlowHandle<'t> {
     pub fn observe(&self, direction: Orientation, bytes: u16, now: Now) -> Result<(), DropReason> {
         let entry = self.entry();
         let _claim = entry.claim(self.live)?;
-        if Stamp::from_bits(entry.stamp.load(Relaxed)).cut {
+        if Stamp::from_bits(entry.stamp.load(Relaxed)).is_cut() {
             return Err(DropReason::Revoked);
         }
         let mut state = State::from_bits(entry.state.load(Relaxed));

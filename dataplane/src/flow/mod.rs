@@ -18,6 +18,7 @@ mod memory;
 #[path = "memory_loom.rs"]
 mod memory;
 mod state;
+mod stamp;
 mod sync;
 mod table;
 mod tags;
@@ -33,5 +34,5 @@ pub use entry::Class;
 pub use handle::{FlowHandle, Ruling};
 pub use hash::{FlowHash, HashKey};
 pub use key::{FlowKey, Orientation};
-pub use table::{Evicted, FlowTable, Inserted, NewFlow};
+pub use table::{Evicted, FlowTable, Inserted, NewFlow, Slot};
 pub use view::{FlowView, SweepCursor};

@@ -13,11 +13,12 @@ use core::hint::select_unpredictable;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::entry::{Class, Entry, NO_RULE, Set, Stamp, Unavailable, WAYS, generation};
+use super::entry::{Class, Entry, NO_RULE, Set, Unavailable, WAYS, generation};
 use super::handle::FlowHandle;
 use super::hash::{FlowHash, HashKey};
 use super::key::{FlowKey, Orientation};
 use super::memory::{Memory, prefetch};
+use super::stamp::Stamp;
 use super::state::{self, State};
 use super::sync::{CLAIM_TRIES, Ordering, pause};
 use super::tags::Ways;
@@ -44,7 +45,7 @@ pub struct NewFlow {
     pub connection: Option<Connection>,
     /// The policy that allowed it.
     pub epoch: Epoch,
-    /// The rule or default that allowed it; ids from 2^31 on do not fit.
+    /// The rule or default that allowed it; ids from 2^28 on do not fit.
     pub rule: RuleId,
     /// The rule or default that a gate in mode `observe` would have denied it with.
     pub potential: Option<RuleId>,
@@ -64,6 +65,13 @@ pub struct Inserted<'t> {
     pub fresh: bool,
     /// The flow that made room.
     pub evicted: Option<Evicted>,
+}
+
+/// Where a flow most likely is; any other place only costs time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Slot {
+    set: u32,
+    way: u32,
 }
 
 /// A flow that made room for another.
@@ -152,20 +160,32 @@ impl FlowTable {
     #[inline]
     pub fn prefetch(&self, hash: FlowHash) {
         for set in self.candidates(hash) {
-            prefetch(set);
+            prefetch(&self.sets()[set]);
         }
     }
 
-    /// Starts fetching the entry that a lookup will most likely compare. Reads the header lines, so call it for
-    /// the whole batch after [`FlowTable::prefetch`] has been.
+    /// The slot that a lookup will most likely compare; starts fetching its entry. Reads the header lines, so call it
+    /// for the whole batch after [`FlowTable::prefetch`] has been.
     #[inline]
-    pub fn prefetch_entry(&self, hash: FlowHash) {
-        for (set, mut ways) in self.tagged(hash) {
-            if let Some(way) = ways.next() {
-                prefetch(&set.entries[way]);
-                prefetch(&set.entries[way].peers);
-                return;
-            }
+    #[must_use]
+    pub fn seek(&self, hash: FlowHash) -> Slot {
+        let [(set, mut ways), _] = self.tagged(hash);
+        let way = ways.next().unwrap_or(0);
+        let entry = &self.sets()[set].entries[way];
+        prefetch(entry);
+        prefetch(&entry.peers);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 2^24 sets of 8")]
+        let slot = Slot { set: set as u32, way: way as u32 };
+        slot
+    }
+
+    /// As [`FlowTable::find`], looking first where [`FlowTable::seek`] saw the key.
+    #[inline]
+    #[must_use]
+    pub fn find_at(&self, slot: Slot, key: &FlowKey, hash: FlowHash, now: Now) -> Option<FlowHandle<'_>> {
+        match self.sets()[slot.set as usize].find(slot.way as usize, &key.words()) {
+            Some(found) => (!found.is_expired(now.as_millis32())).then_some(found),
+            None => self.find(key, hash, now),
         }
     }
 
@@ -191,7 +211,7 @@ impl FlowTable {
         now: Now,
     ) -> Result<Inserted<'_>, DropReason> {
         let words = key.words();
-        let sets = self.candidates(hash);
+        let sets = self.candidates(hash).map(|set| &self.sets()[set]);
         let _first_set = claim_set(sets[0])?;
         // A slot can change under us only by another worker's progress elsewhere, so a few rounds are plenty.
         for _ in 0..2 * WAYS {
@@ -227,26 +247,33 @@ impl FlowTable {
     /// The flow of a key, expired or not.
     #[inline(always)]
     fn find_any(&self, words: &[u64; 5], hash: FlowHash) -> Option<FlowHandle<'_>> {
-        self.tagged(hash).into_iter().find_map(|(set, mut ways)| ways.find_map(|way| set.find(way, words)))
+        let find = |(set, mut ways): (usize, Ways)| ways.find_map(|way| self.sets()[set].find(way, words));
+        self.tagged(hash).into_iter().find_map(find)
     }
 
     /// The slots that may hold a key, by set: first the set that has any. Which of the two that is, is as good as
     /// random, so it is chosen without a branch.
     #[inline(always)]
-    fn tagged(&self, hash: FlowHash) -> [(&Set, Ways); 2] {
-        let [first, second] = self.candidates(hash).map(|set| (set, set.tags.matching(tag(hash))));
-        let swap = first.1.is_empty();
-        [select_unpredictable(swap, second, first), select_unpredictable(swap, first, second)]
+    fn tagged(&self, hash: FlowHash) -> [(usize, Ways); 2] {
+        let [first, second] = self.candidates(hash);
+        let ways = [first, second].map(|set| self.sets()[set].tags.matching(tag(hash)));
+        let swap = ways[0].is_empty();
+        let pick = |own, other| select_unpredictable(swap, other, own);
+        let pick_ways = |own, other| select_unpredictable(swap, other, own);
+        [
+            (pick(first, second), pick_ways(ways[0], ways[1])),
+            (pick(second, first), pick_ways(ways[1], ways[0])),
+        ]
     }
 
     /// The two sets that a key may be in, the preferred one first.
-    fn candidates(&self, hash: FlowHash) -> [&Set; 2] {
-        let sets = self.memory.sets();
-        let mask = sets.len() - 1;
+    #[inline(always)]
+    fn candidates(&self, hash: FlowHash) -> [usize; 2] {
+        let mask = self.memory.sets().len() - 1;
         #[expect(clippy::cast_possible_truncation, reason = "masked to at most 24 bits")]
         let (first, other) = (hash.0 as usize & mask, (hash.0 >> 24) as usize & mask);
         let second = if first == other { first ^ 1 } else { other };
-        [&sets[first], &sets[second & mask]]
+        [first, second & mask]
     }
 }
 
@@ -307,7 +334,7 @@ fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
 
 impl NewFlow {
     pub(super) const fn stamp(&self) -> Stamp {
-        Stamp { epoch: self.epoch, rule: self.rule, cut: false, draining: false }
+        Stamp::new(self.epoch, self.rule)
     }
 
     pub(super) fn state(&self) -> State {

@@ -1,7 +1,8 @@
 //! Reading and ending flows in bulk: snapshots for the control thread, expiry for the workers.
 
-use super::entry::{Class, Entry, NO_RULE, Set, Stamp, generation};
+use super::entry::{Class, Entry, NO_RULE, Set, generation};
 use super::key::{FlowKey, Orientation};
+use super::stamp::Stamp;
 use super::state::{State, is_past};
 use super::sync::Ordering::Relaxed;
 use super::table::FlowTable;
@@ -65,11 +66,11 @@ impl FlowView {
             key: FlowKey::from_words(words),
             generation,
             initiator: state.initiator(),
-            epoch: stamp.epoch,
-            rule: stamp.rule,
+            epoch: stamp.epoch(),
+            rule: stamp.rule(),
             potential: (potential != NO_RULE).then_some(RuleId(potential)),
             terms: set.rare[way].terms(),
-            cut: stamp.cut,
+            cut: stamp.is_cut(),
             replied: state.replied(),
             phase: state.phase(),
             packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),

@@ -3,7 +3,7 @@
 //! remembered.
 
 use crate::flow::tcp::{self, Connection, Step};
-use crate::flow::{Class, Evicted, FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling};
+use crate::flow::{Class, Evicted, FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling, Slot};
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
 use crate::records::{Ending, FlowEvent, Occasion};
@@ -18,6 +18,8 @@ pub(super) struct Lookup {
     /// The end that sent this packet.
     pub(super) sender: Orientation,
     pub(super) hash: FlowHash,
+    /// Where it was seen to be.
+    pub(super) slot: Slot,
 }
 
 /// What policy says of a flow that would begin.
@@ -36,14 +38,26 @@ enum Followed {
 }
 
 impl Judge<'_> {
-    /// Judges a packet that has a flow of its own; `bytes` is the frame's length.
-    pub(super) fn flow(&self, ip: &Ip, lookup: &Lookup, bytes: u16) -> Result<(), Loss> {
+    /// The flow of a packet that has one, if the table knows it.
+    #[inline]
+    pub(super) fn find(&self, lookup: &Lookup) -> Option<FlowHandle<'_>> {
+        self.flows.find_at(lookup.slot, &lookup.key, lookup.hash, self.arrival.now)
+    }
+
+    /// Judges a packet that has a flow of its own; `known` is that flow if the table knows it, `bytes` is the frame's
+    /// length.
+    pub(super) fn flow(
+        &self,
+        ip: &Ip,
+        lookup: &Lookup,
+        known: Option<FlowHandle<'_>>,
+        bytes: u16,
+    ) -> Result<(), Loss> {
         let tcp = match &ip.transport {
             Transport::Tcp(tcp) => Some(tcp),
             _ => None,
         };
         // Tier 1: known and current. Tier 2: known but stale.
-        let known = self.flows.find(&lookup.key, lookup.hash, self.arrival.now);
         let over = match known {
             None => None,
             Some(mut handle) => {

@@ -80,7 +80,13 @@ impl Judge<'_> {
             Network::Arp(arp) => return self.arp(headers, arp),
             Network::Other(kind) => return self.ether_type(*kind),
         };
-        self.check_source(&headers.source_mac, ip)?;
+        let mut known = lookup.and_then(|lookup| self.find(lookup));
+        match (lookup, &mut known) {
+            (Some(lookup), Some(flow)) => {
+                self.check_source_of(flow, lookup.sender, &headers.source_mac, ip)?
+            }
+            _ => self.check_source(&headers.source_mac, ip)?,
+        }
         if ip.transport == Transport::Later {
             // Ports are in the datagram's first fragment: the fragment table knows what became of that.
             return Ok(());
@@ -94,7 +100,7 @@ impl Judge<'_> {
             }
         }
         match lookup {
-            Some(lookup) => self.flow(ip, lookup, bytes),
+            Some(lookup) => self.flow(ip, lookup, known, bytes),
             None => self.stateless(ip),
         }
     }

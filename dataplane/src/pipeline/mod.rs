@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use crate::clock::Now;
 use crate::counters::WorkerCounters;
 use crate::flow::fragments::FragmentTable;
-use crate::flow::{FlowKey, FlowTable, SweepCursor};
+use crate::flow::{FlowKey, FlowTable, Slot, SweepCursor};
 use crate::frame::{BATCH_MAX, Batch, Frame, Umem};
 use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
@@ -147,8 +147,8 @@ impl Stage for Pipeline {
         let snapshot = reader.read();
         // (2) Read every header, and start fetching what the flow lookups will read.
         path.parse(umem, arrival, batch, parsed);
-        for lookup in parsed.iter().filter_map(|parsed| parsed.lookup) {
-            path.flows.prefetch_entry(lookup.hash);
+        for lookup in parsed.iter_mut().filter_map(|parsed| parsed.lookup.as_mut()) {
+            lookup.slot = path.flows.seek(lookup.hash);
         }
         // (3) Judge each frame and act on it: forward, hold, or drop with a reason.
         for (frame, parsed) in batch.drain(..).zip(parsed.iter()) {
@@ -194,7 +194,7 @@ impl Path {
         let (key, sender) = FlowKey::of(arrival.wire, ip)?;
         let hash = self.flows.hash(&key);
         self.flows.prefetch(hash);
-        Some(Lookup { key, sender, hash })
+        Some(Lookup { key, sender, hash, slot: Slot::default() })
     }
 
     /// Judges one frame and disposes of it.

@@ -45,6 +45,7 @@ pub fn finish_partial(frame: &mut [u8], ip: &Ip) -> bool {
 
 /// How many bytes of the segment the checksum covers: for UDP what its length field says, which may be less than the
 /// packet holds (RFC 9868).
+#[inline]
 fn covered(segment: &[u8], ip: &Ip) -> Option<usize> {
     let len = match *segment {
         [_, _, _, _, high, low, ..] if ip.protocol == protocol::UDP => {
@@ -58,15 +59,7 @@ fn covered(segment: &[u8], ip: &Ip) -> Option<usize> {
 /// The folded, not complemented sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1).
 #[inline(always)]
 pub(super) fn pseudo_sum(source: Address, destination: Address, protocol: u8, len: usize) -> u16 {
-    let seed = u64::from(protocol) + len as u64;
-    let sum = match (source.as_v4(), destination.as_v4()) {
-        (Some(source), Some(destination)) => seed + u64::from(source) + u64::from(destination),
-        _ => {
-            let seed = sum::add(seed, &source.bits().to_be_bytes());
-            sum::add(seed, &destination.bits().to_be_bytes())
-        }
-    };
-    sum::fold(sum)
+    sum::fold(u64::from(protocol) + len as u64 + source.ones_sum() + destination.ones_sum())
 }
 
 /// Replaces the pseudo-header sum in the field by the checksum of all. The sum over the segment already contains the

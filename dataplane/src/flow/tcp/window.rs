@@ -138,13 +138,13 @@ pub(super) fn advance(
         sequence = sender.end;
         end = sender.end;
     }
-    check(sender, receiver, sequence, end, acknowledgement).inspect(|fit| {
-        if *fit == Fit::Inside {
-            let scale = if syn { 0 } else { sender.scale };
-            let window = u32::from(tcp.window) << scale;
-            update(sender, receiver, end, acks.then_some(acknowledgement), window);
-        }
-    })
+    let fit = check(sender, receiver, sequence, end, acknowledgement)?;
+    if fit == Fit::Inside {
+        let scale = if syn { 0 } else { sender.scale };
+        let window = u32::from(tcp.window) << scale;
+        update(sender, receiver, end, acks.then_some(acknowledgement), window);
+    }
+    Ok(fit)
 }
 
 #[inline(always)]

@@ -44,7 +44,9 @@ fn established(flows: u32, family: u32) {
                     *hash = Some(value);
                 }
                 if entries == 1 {
-                    hashes.iter().flatten().for_each(|hash| table.prefetch_entry(*hash));
+                    for hash in hashes.iter().flatten() {
+                        black_box(table.seek(*hash));
+                    }
                 }
                 for (hash, pick) in hashes.iter().flatten().zip(batch) {
                     let handle = table.find(&keys[*pick], *hash, at(2)).unwrap();

@@ -1,11 +1,12 @@
 //! Who may send what from where: IP sources, ARP, neighbour discovery.
 
+use control::policy::Compiled;
 use dataplane::pipeline::SourceCheck;
 use dataplane::verdict::{DropReason, Side};
 use testkit::Packet;
 use testkit::rig::{Rig, RigOptions};
 
-use crate::{WEB_TO_DB, compiled, reason, rig};
+use crate::{WEB_TO_DB, compiled, compiled_text, reason, rig};
 
 const IN: Side = Side::Inside;
 const OUT: Side = Side::Outside;
@@ -42,6 +43,65 @@ fn a_source_address_is_tied_to_its_place() {
         ),
     ];
     check(&mut rig(WEB_TO_DB), &table);
+}
+
+/// Two workloads inside, `app` with `app_place` (its wire and MAC addresses as YAML), `bound` by its MAC address; both
+/// may speak to one outside.
+fn estate(app_place: &str) -> Compiled {
+    compiled_text(
+        format!(
+            r#"
+ringfence: 1
+workloads:
+  - {{name: app, labels: {{role: web}}, addresses: [10.0.0.1], {app_place}}}
+  - {{name: bound, labels: {{role: web}}, addresses: [10.0.0.5], wire: w, macs: ["02:04:0a:00:00:05"]}}
+  - {{name: db, labels: {{role: db}}, addresses: [10.0.0.2], wire: elsewhere}}
+rules:
+  - {{name: web-to-db, from: {{role: web}}, to: {{role: db}}, service: any}}
+"#
+        ),
+        |_| {},
+    )
+}
+
+/// A known flow remembers that the source check passed; it must never remember more than was checked.
+#[test]
+fn a_known_flow_is_no_way_around_the_source_check() {
+    let spoofed = Some(DropReason::SpoofedSource);
+    let mut rig = Rig::new(estate("wire: w").table, &RigOptions::default());
+    let request = |from: &str| Packet::udp(format!("{from}:7").as_str(), "10.0.0.2:9");
+    let reply = |to: &str| Packet::udp("10.0.0.2:9", format!("{to}:7").as_str());
+    let (app, bound) = ("10.0.0.1", "10.0.0.5");
+    for _ in 0..3 {
+        // Both flows are known and current, from both ends, and what can be remembered of their sources is.
+        let table = [
+            ("request", IN, request(app), None),
+            ("reply", OUT, reply(app), None),
+            ("bound request", IN, request(bound), None),
+            ("bound reply", OUT, reply(bound), None),
+            ("any MAC, none is told", IN, request(app).source_mac(STRANGER), None),
+            ("request from the outside", OUT, request(app), spoofed),
+            ("reply from the inside", IN, reply(app), spoofed),
+            ("another's MAC, one is told", IN, request(bound).source_mac(STRANGER), spoofed),
+            ("bound request from the outside", OUT, request(bound), spoofed),
+        ];
+        check(&mut rig, &table);
+    }
+    assert_eq!(rig.counters.flows_opened.get(), 2);
+    rig.publisher.publish(estate(r#"wire: w, macs: ["02:04:0a:00:00:01"]"#).table);
+    for _ in 0..3 {
+        let table = [
+            ("own MAC, told now", IN, request(app), None),
+            ("another's MAC", IN, request(app).source_mac(STRANGER), spoofed),
+            ("reply", OUT, reply(app), None),
+        ];
+        check(&mut rig, &table);
+    }
+    rig.publisher.publish(estate("wire: elsewhere").table);
+    for _ in 0..3 {
+        let table = [("moved away", IN, request(app), spoofed), ("from there", OUT, request(app), None)];
+        check(&mut rig, &table);
+    }
 }
 
 #[test]

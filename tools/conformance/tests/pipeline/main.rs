@@ -34,7 +34,12 @@ pub(crate) fn compiled(rules: &str) -> Compiled {
 
 /// The same, each rule changed by `change` first.
 pub(crate) fn compiled_with(rules: &str, change: impl FnMut(&mut Rule)) -> Compiled {
-    let file = SourceFile { name: "test.yaml".to_owned(), text: format!("{INVENTORY}{rules}") };
+    compiled_text(format!("{INVENTORY}{rules}"), change)
+}
+
+/// A whole policy, compiled for a process whose only wire is `w`, each rule changed by `change` first.
+pub(crate) fn compiled_text(text: String, change: impl FnMut(&mut Rule)) -> Compiled {
+    let file = SourceFile { name: "test.yaml".to_owned(), text };
     let mut loaded = load_texts(&[file]).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
     loaded.policy.tiers.iter_mut().flat_map(|tier| &mut tier.rules).for_each(change);
     let wires = ["w".to_owned()];
