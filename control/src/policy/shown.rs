@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::valid::{Action, Mode, Prefix, Requirement, Selector};
+use super::valid::{Action, Mode, OnRevoke, Prefix, Requirement, Selector};
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,6 +123,15 @@ impl Action {
             Self::Reject => "reject",
             Self::Pass => "pass",
         }
+    }
+}
+
+/// What becomes of a live flow, as a rule says it.
+pub(super) fn revocation(on_revoke: OnRevoke) -> String {
+    match on_revoke {
+        OnRevoke::Cut => "cut".to_owned(),
+        OnRevoke::Drain(seconds) => format!("drain {seconds}s"),
+        OnRevoke::Keep => "keep".to_owned(),
     }
 }
 

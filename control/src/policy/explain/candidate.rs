@@ -1,136 +1,121 @@
-//! The rules that name a pair, and why each but one did not decide.
+//! The rules that name a pair, or nearly do, and why each but one did not decide.
 
-use dataplane::policy::ServiceKey;
-use dataplane::verdict::{Decision, Gate};
+use dataplane::verdict::Gate;
 use serde::Serialize;
 
 use super::CANDIDATES_MAX;
-use super::end::{End, Regime};
-use crate::policy::valid::{Action, INFRASTRUCTURE, Rule, ServiceRange, ValidPolicy};
+use super::end::{Regime, unlike};
+use super::scene::{GateView, Placed, Scene};
+use crate::policy::valid::{Action, INFRASTRUCTURE, ServiceRange};
 
-/// A rule that names the pair but did not decide.
+/// A rule that names the pair, or would but for one requirement, and did not decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidate {
     /// Its name.
     pub rule: String,
     /// Its tier.
     pub tier: String,
-    /// `allow` or `deny`.
+    /// `allow`, `deny`, `reject` or `pass`.
     pub action: &'static str,
     /// Why it did not decide.
     pub lost: String,
 }
 
-/// A rule whose peers match both ends, with its tier.
-#[derive(Clone, Copy)]
-pub(super) struct Named<'a> {
-    tier: &'a str,
-    pub(super) rule: &'a Rule,
+/// How near a rule is to naming the pair.
+enum Near {
+    /// Both ends match.
+    Pair,
+    /// But for one requirement it would match the flow; the text says which.
+    Miss(String),
 }
 
-impl Named<'_> {
-    pub(super) fn is_infrastructure(&self) -> bool {
-        self.tier == INFRASTRUCTURE
-    }
-
-    fn covers(&self, service: ServiceKey) -> bool {
-        let key = service.value();
-        self.rule.services.iter().any(|range| range.first <= key && key <= range.last)
-    }
-}
-
-/// One gate of the flow.
-pub(super) struct GateView<'a> {
-    gate: Gate,
-    pub(super) regime: Regime,
-    /// The first rule that matches and speaks here.
-    pub(super) hit: Option<Named<'a>>,
-}
-
-/// A flow with all rules that name its pair.
-pub(super) struct Flow<'a> {
-    named: Vec<Named<'a>>,
-    pub(super) egress: GateView<'a>,
-    pub(super) ingress: GateView<'a>,
-    service: ServiceKey,
-}
-
-impl<'a> Flow<'a> {
-    pub(super) fn new(policy: &'a ValidPolicy, from: &End<'_>, to: &End<'_>, service: ServiceKey) -> Self {
-        let tiers = policy.tiers.iter();
-        let all = tiers.flat_map(|tier| tier.rules.iter().map(|rule| Named { tier: &tier.name, rule }));
-        let named: Vec<Named<'_>> =
-            all.filter(|n| from.is_selected(&n.rule.from) && to.is_selected(&n.rule.to)).collect();
-        let first = |speaks: fn(&Rule) -> bool| {
-            named.iter().find(|named| speaks(named.rule) && named.covers(service)).copied()
-        };
-        let egress = GateView {
-            gate: Gate::Egress,
-            regime: from.regime(policy, |e| e.egress),
-            hit: first(|rule| rule.gates.egress),
-        };
-        let ingress = GateView {
-            gate: Gate::Ingress,
-            regime: to.regime(policy, |e| e.ingress),
-            hit: first(|rule| rule.gates.ingress),
-        };
-        Self { named, egress, ingress, service }
-    }
-
-    /// The rules that did not decide, up to [`CANDIDATES_MAX`], and how many more there are.
-    pub(super) fn losers(&self, winner: &str, decision: &Decision) -> (Vec<Candidate>, usize) {
-        let losers = || self.named.iter().filter(|named| named.rule.name != winner);
-        let candidate = |named: &Named<'_>| Candidate {
-            rule: named.rule.name.clone(),
-            tier: named.tier.to_owned(),
-            action: match named.rule.action {
-                Action::Allow => "allow",
-                Action::Deny => "deny",
-                Action::Reject => "reject",
-                Action::Pass => "pass",
-            },
-            lost: self.why_lost(named, decision.gate),
-        };
-        let told = losers().take(CANDIDATES_MAX).map(candidate).collect();
-        (told, losers().count().saturating_sub(CANDIDATES_MAX))
-    }
-
-    fn why_lost(&self, named: &Named<'_>, decided: Gate) -> String {
-        if !named.covers(self.service) {
-            let services: Vec<String> = named.rule.services.iter().map(ServiceRange::to_string).collect();
-            let services = if services.is_empty() { "no service".to_owned() } else { services.join(", ") };
-            return format!("it covers {services} only");
+/// The rules that did not decide, up to [`CANDIDATES_MAX`], in order of evaluation, and how many more there are.
+pub(super) fn losers(
+    scene: &Scene<'_>,
+    gates: &[GateView<'_>; 2],
+    winner: &str,
+    decided: Gate,
+) -> (Vec<Candidate>, usize) {
+    let mut told = Vec::new();
+    let mut more = 0;
+    for tier in &scene.policy.tiers {
+        for rule in tier.rules.iter().filter(|rule| rule.name != winner) {
+            let placed = Placed { tier: &tier.name, rule };
+            let Some(near) = near(scene, placed) else { continue };
+            if told.len() == CANDIDATES_MAX {
+                more += 1;
+                continue;
+            }
+            told.push(Candidate {
+                rule: rule.name.clone(),
+                tier: tier.name.clone(),
+                action: rule.action.name(),
+                lost: match near {
+                    Near::Miss(why) => why,
+                    Near::Pair => why_lost(scene, gates, decided, placed),
+                },
+            });
         }
-        let gates = [(&self.egress, named.rule.gates.egress), (&self.ingress, named.rule.gates.ingress)];
-        let reasons: Vec<String> = gates
-            .iter()
-            .filter(|(_, speaks)| *speaks)
-            .map(|(gate, _)| gate.why_lost(named, decided))
-            .collect();
-        if reasons.is_empty() { "it speaks at no gate".to_owned() } else { reasons.join("; ") }
+    }
+    (told, more)
+}
+
+fn near(scene: &Scene<'_>, Placed { rule, .. }: Placed<'_>) -> Option<Near> {
+    let (from, to) = (scene.from.missing(&rule.from), scene.to.missing(&rule.to));
+    let unlike = unlike(rule, &scene.from, &scene.to);
+    match (from.as_slice(), to.as_slice(), unlike) {
+        ([], [], None) => Some(Near::Pair),
+        _ if !scene.covers(rule, &[]) => None,
+        ([one], [], None) => Some(Near::Miss(format!("the source does not meet `{one}`"))),
+        ([], [one], None) => Some(Near::Miss(format!("the destination does not meet `{one}`"))),
+        ([], [], Some(key)) => Some(Near::Miss(format!("the ends have no value of `{key}` in common"))),
+        _ => None,
     }
 }
 
-impl GateView<'_> {
-    fn why_lost(&self, named: &Named<'_>, decided: Gate) -> String {
-        let gate = self.gate.name();
-        match (self.regime, self.hit) {
-            (Regime::Off, _) => format!("the {gate} gate is off and looks at no rule"),
-            (_, Some(hit)) if hit.rule.name != named.rule.name => {
-                format!("`{}` comes first at the {gate} gate", hit.rule.name)
-            }
-            (Regime::Quarantine, _) if !named.is_infrastructure() => {
-                format!("the {gate} gate is in quarantine, where only infrastructure rules count")
-            }
-            _ if self.gate != decided => {
-                let does = match named.rule.action {
-                    Action::Allow => "opens",
-                    Action::Deny | Action::Reject => "closes",
-                    Action::Pass => "passes on",
-                };
-                format!("it {does} the {gate} gate, but the {} gate decides", decided.name())
-            }
-            _ => format!("it does not decide at the {gate} gate"),
+fn why_lost(scene: &Scene<'_>, gates: &[GateView<'_>; 2], decided: Gate, placed: Placed<'_>) -> String {
+    let rule = placed.rule;
+    if rule.staged {
+        return "it is staged: it is recorded and decides nothing".to_owned();
+    }
+    if !scene.covers(rule, &[]) {
+        let services: Vec<String> = rule.services.iter().map(ServiceRange::to_string).collect();
+        let services = if services.is_empty() { "no service".to_owned() } else { services.join(", ") };
+        return format!("it covers {services} only");
+    }
+    let [egress, ingress] = gates;
+    let speaks = [(egress, rule.gates.egress), (ingress, rule.gates.ingress)];
+    let reasons: Vec<String> = speaks
+        .iter()
+        .filter(|(_, speaks)| *speaks)
+        .map(|(gate, _)| gate_lost(gate, placed, decided))
+        .collect();
+    if reasons.is_empty() { "it speaks at no gate".to_owned() } else { reasons.join("; ") }
+}
+
+fn gate_lost(view: &GateView<'_>, placed: Placed<'_>, decided: Gate) -> String {
+    let gate = view.gate.name();
+    let met = |one: &&Placed<'_>| one.rule.name == placed.rule.name;
+    match (view.regime, view.trail.iter().find(met), view.trail.last()) {
+        (Regime::Off, ..) => format!("the {gate} gate is off and looks at no rule"),
+        (_, Some(met), _) if met.rule.action == Action::Pass => {
+            format!("it passes the {gate} gate on to the tiers after `{}`", met.tier)
         }
+        (_, None, Some(last)) => {
+            let first = view.trail.iter().find(|one| one.tier == placed.tier).unwrap_or(last);
+            format!("`{}` comes first at the {gate} gate", first.rule.name)
+        }
+        (Regime::Quarantine, ..) if placed.tier != INFRASTRUCTURE => {
+            format!("the {gate} gate is in quarantine, where only infrastructure rules count")
+        }
+        _ if view.gate != decided => {
+            let does = match placed.rule.action {
+                Action::Allow => "opens",
+                Action::Deny | Action::Reject => "closes",
+                Action::Pass => "passes on",
+            };
+            format!("it {does} the {gate} gate, but the {} gate decides", decided.name())
+        }
+        _ => format!("it does not decide at the {gate} gate"),
     }
 }

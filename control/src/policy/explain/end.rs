@@ -1,21 +1,31 @@
 //! One end of a flow as people see it: its workload, its networks, its labels and where each comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use dataplane::policy::ServiceKey;
+
+use super::edit::Edit;
 use super::{EndView, LabelView};
 use crate::policy::valid::{
-    Enforcement, Mode, Network, Prefix, Requirement, Selector, ValidPolicy, Workload,
+    Enforcement, Labels, Listener, Mode, Network, Prefix, Requirement, Rule, Selector, ValidPolicy, Workload,
 };
 
 /// An address with all that the policy knows of it.
+#[derive(Clone)]
 pub(super) struct End<'a> {
-    address: IpAddr,
+    pub(super) address: IpAddr,
     pub(super) workload: Option<&'a Workload>,
+    /// What answers here, if this is the destination and its service is a listener's.
+    listener: Option<&'a Listener>,
     /// Narrowest first.
     networks: Vec<(u8, &'a Network)>,
-    /// Effective values, each with its origin: `None` is the workload itself.
-    labels: BTreeMap<&'a str, Vec<(&'a str, Option<&'a str>)>>,
+    /// Networks that edits put around it, by name.
+    added: Vec<String>,
+    /// The workload's own labels.
+    pub(super) own: Labels,
+    /// Effective values, each with its origin.
+    labels: BTreeMap<String, Vec<LabelView>>,
 }
 
 /// How a gate treats rules.
@@ -30,6 +40,15 @@ pub(super) enum Regime {
 }
 
 impl Regime {
+    pub(super) const fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Off => Self::Off,
+            Mode::Observe => Self::Observe,
+            Mode::Selective => Self::Selective,
+            Mode::Full => Self::Full,
+        }
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -43,8 +62,19 @@ impl Regime {
 }
 
 impl<'a> End<'a> {
-    pub(super) fn new(policy: &'a ValidPolicy, address: IpAddr) -> Self {
+    /// `service`: what is spoken with this end, if it is the destination.
+    pub(super) fn new(policy: &'a ValidPolicy, address: IpAddr, service: Option<ServiceKey>) -> Self {
         let workload = policy.workloads.iter().find(|workload| workload.addresses.contains(&address));
+        Self::of(policy, workload, address, service)
+    }
+
+    /// As [`End::new`], where the workload that owns the address is known.
+    pub(super) fn of(
+        policy: &'a ValidPolicy,
+        workload: Option<&'a Workload>,
+        address: IpAddr,
+        service: Option<ServiceKey>,
+    ) -> Self {
         let longest = |network: &Network| {
             let around = network.prefixes.iter().filter(|prefix| prefix_contains(prefix, address));
             around.map(|prefix| prefix.len).max()
@@ -52,25 +82,42 @@ impl<'a> End<'a> {
         let mut networks: Vec<(u8, &Network)> =
             policy.networks.iter().filter_map(|network| Some((longest(network)?, network))).collect();
         networks.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
-        let labels = effective_labels(workload, &networks);
-        Self { address, workload, networks, labels }
+        let answers = |listener: &&Listener| {
+            service.is_some_and(|key| listener.services.iter().any(|range| range.contains(key.value())))
+        };
+        let listener = workload.and_then(|workload| workload.listeners.iter().find(answers));
+        let own = workload.map(|workload| workload.labels.clone()).unwrap_or_default();
+        let labels = effective_labels(&own, listener, &networks);
+        Self { address, workload, listener, networks, added: Vec::new(), own, labels }
+    }
+
+    /// As it is once `edits` are made.
+    pub(super) fn edited(&self, edits: &[Edit]) -> Self {
+        let mut end = self.clone();
+        for edit in edits {
+            if let Some(workload) = self.workload {
+                edit.relabel(&workload.name, &mut end.own);
+            }
+            if let Edit::AddNetwork { name, address } = edit
+                && *address == self.address
+            {
+                end.added.push(name.clone());
+            }
+        }
+        end.labels = effective_labels(&end.own, end.listener, &end.networks);
+        end
     }
 
     /// The gate's regime; `told` picks the direction's mode out of an enforcement.
     pub(super) fn regime(&self, policy: &ValidPolicy, told: impl Fn(&Enforcement) -> Option<Mode>) -> Regime {
-        let Some(workload) = self.workload else {
+        if self.workload.is_none() {
             return Regime::Unmanaged;
-        };
-        if workload.labels.is_empty() {
+        }
+        if self.own.is_empty() {
             return Regime::Quarantine;
         }
         let first = policy.enforcement.iter().find(|e| told(e).is_some() && self.is_selected(&e.select));
-        match first.and_then(told) {
-            Some(Mode::Off) => Regime::Off,
-            Some(Mode::Observe) => Regime::Observe,
-            Some(Mode::Selective) => Regime::Selective,
-            Some(Mode::Full) | None => Regime::Full,
-        }
+        first.and_then(told).map_or(Regime::Full, Regime::of)
     }
 
     /// Whether any of the selectors matches.
@@ -78,8 +125,16 @@ impl<'a> End<'a> {
         selectors.iter().any(|selector| selector.requirements.iter().all(|need| self.meets(need)))
     }
 
-    fn meets(&self, requirement: &Requirement) -> bool {
-        let known = self.workload.is_some() || !self.networks.is_empty();
+    /// What is missing for the selector that is nearest to matching.
+    pub(super) fn missing<'s>(&self, selectors: &'s [Selector]) -> Vec<&'s Requirement> {
+        let missing = |selector: &'s Selector| -> Vec<&'s Requirement> {
+            selector.requirements.iter().filter(|need| !self.meets(need)).collect()
+        };
+        selectors.iter().map(missing).min_by_key(Vec::len).unwrap_or_default()
+    }
+
+    pub(super) fn meets(&self, requirement: &Requirement) -> bool {
+        let known = self.workload.is_some() || !self.networks.is_empty() || !self.added.is_empty();
         match requirement {
             Requirement::In(key, values) => self.has(key, values),
             Requirement::NotIn(key, values) => known && !self.has(key, values),
@@ -88,61 +143,71 @@ impl<'a> End<'a> {
             Requirement::Workload(names) => {
                 self.workload.is_some_and(|workload| names.contains(&workload.name))
             }
-            Requirement::Network(names) => {
-                self.networks.iter().any(|(_, network)| names.contains(&network.name))
-            }
+            Requirement::Network(names) => self.lies_in(names),
             Requirement::AnyWorkload => self.workload.is_some(),
-            Requirement::NotNetwork(names) => {
-                !self.networks.iter().any(|(_, network)| names.contains(&network.name))
-            }
+            Requirement::NotNetwork(names) => !self.lies_in(names),
             Requirement::NoWorkload => self.workload.is_none(),
         }
     }
 
+    fn lies_in(&self, names: &[String]) -> bool {
+        let networks = self.networks.iter().map(|(_, network)| &network.name);
+        networks.chain(&self.added).any(|name| names.contains(name))
+    }
+
     fn has(&self, key: &str, values: &[String]) -> bool {
-        let held = self.labels.get(key);
-        held.is_some_and(|held| held.iter().any(|(value, _)| values.iter().any(|wanted| wanted == value)))
+        self.values(key).any(|value| values.iter().any(|wanted| wanted == value))
+    }
+
+    /// The effective values of a key.
+    pub(super) fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.labels.get(key).into_iter().flatten().map(|label| label.value.as_str())
     }
 
     pub(super) fn view(&self, regime: Regime) -> EndView {
-        let label = |(value, origin): &(&str, Option<&str>)| LabelView {
-            value: (*value).to_owned(),
-            origin: origin.unwrap_or("own").to_owned(),
-        };
         EndView {
             address: self.address,
             workload: self.workload.map(|workload| workload.name.clone()),
+            listener: self.listener.map(|listener| listener.name.clone()),
             networks: self.networks.iter().map(|(_, network)| network.name.clone()).collect(),
-            labels: self
-                .labels
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), v.iter().map(label).collect()))
-                .collect(),
+            labels: self.labels.clone(),
             mode: regime.name(),
         }
     }
 }
 
-/// A workload's own value hides inherited ones; a narrower network hides wider ones; networks with the same longest
-/// prefix both contribute.
-fn effective_labels<'a>(
-    workload: Option<&'a Workload>,
-    networks: &[(u8, &'a Network)],
-) -> BTreeMap<&'a str, Vec<(&'a str, Option<&'a str>)>> {
-    let mut labels: BTreeMap<&str, Vec<(&str, Option<&str>)>> = BTreeMap::new();
-    for (key, values) in workload.iter().flat_map(|workload| &workload.labels) {
-        labels.insert(key, values.iter().map(|value| (value.as_str(), None)).collect());
+/// Whether both ends have every key of the rule's `same` with a value in common; otherwise the first they have not.
+pub(super) fn unlike<'r>(rule: &'r Rule, from: &End<'_>, to: &End<'_>) -> Option<&'r str> {
+    let alike = |key: &str| from.values(key).any(|value| to.values(key).any(|other| other == value));
+    rule.same.iter().map(String::as_str).find(|key| !alike(key))
+}
+
+/// A listener's values hide the workload's own, key by key; own values hide inherited ones; a narrower network hides
+/// wider ones; networks with the same longest prefix both contribute.
+fn effective_labels(
+    own: &Labels,
+    listener: Option<&Listener>,
+    networks: &[(u8, &Network)],
+) -> BTreeMap<String, Vec<LabelView>> {
+    let views = |values: &BTreeSet<String>, origin: &str| -> Vec<LabelView> {
+        values.iter().map(|value| LabelView { value: value.clone(), origin: origin.to_owned() }).collect()
+    };
+    let mut labels: BTreeMap<String, Vec<LabelView>> = BTreeMap::new();
+    for (key, values) in listener.iter().flat_map(|listener| &listener.labels) {
+        labels.insert(key.clone(), views(values, "listener"));
+    }
+    for (key, values) in own {
+        labels.entry(key.clone()).or_insert_with(|| views(values, "own"));
     }
     for group in networks.chunk_by(|a, b| a.0 == b.0) {
-        let mut level: BTreeMap<&str, Vec<(&str, Option<&str>)>> = BTreeMap::new();
+        let mut level: BTreeMap<&String, Vec<LabelView>> = BTreeMap::new();
         for (_, network) in group {
             for (key, values) in &network.labels {
-                let inherited = values.iter().map(|value| (value.as_str(), Some(network.name.as_str())));
-                level.entry(key).or_default().extend(inherited);
+                level.entry(key).or_default().extend(views(values, &network.name));
             }
         }
         for (key, values) in level {
-            labels.entry(key).or_insert(values);
+            labels.entry(key.clone()).or_insert(values);
         }
     }
     labels

@@ -4,7 +4,11 @@
 //! different rules, that is a fault of ringfence and reported as such, never papered over.
 
 mod candidate;
+mod change;
+mod edit;
+mod effect;
 mod end;
+mod scene;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +22,9 @@ use serde::Serialize;
 use super::compile::Named;
 use super::valid::{ServiceRange, ValidPolicy};
 pub use candidate::Candidate;
-use end::{End, Regime};
+pub use change::Change;
+use end::End;
+use scene::{GateView, Scene};
 
 /// The most candidates told; the others are counted.
 pub const CANDIDATES_MAX: usize = 100;
@@ -26,7 +32,7 @@ pub const CANDIDATES_MAX: usize = 100;
 /// The answer to "why".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// `allow` or `deny`.
+    /// `allow`, `deny` or `reject`.
     pub verdict: &'static str,
     /// The rule or named default that decided.
     pub rule: String,
@@ -40,16 +46,52 @@ pub struct Explanation {
     pub written: Option<String>,
     /// The rule or default that would have closed a gate in mode `observe`.
     pub potential: Option<String>,
+    /// For an allow: what becomes of the flow once policy allows it no more, as the rule says it: `cut`, `drain 30s` or
+    /// `keep`.
+    pub on_revoke: Option<String>,
     /// The initiator.
     pub source: EndView,
     /// The responder.
     pub destination: EndView,
     /// What is spoken.
     pub service: String,
-    /// Rules that name this pair but did not decide, in order of evaluation.
+    /// Both gates, egress first: tier by tier, what happened. Both must be open.
+    pub gates: Vec<GateTrail>,
+    /// The smallest change of the policy after which the verdict is the opposite.
+    pub change: Option<Change>,
+    /// Further changes that flip it, in the same order: fewest edits, then fewest other pairs opened or closed.
+    pub alternatives: Vec<Change>,
+    /// Rules that name this pair, or would but for one requirement, and did not decide; in order of evaluation.
     pub candidates: Vec<Candidate>,
     /// How many more there are beyond [`CANDIDATES_MAX`].
     pub candidates_left_out: usize,
+}
+
+/// One gate of the flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GateTrail {
+    /// `egress` (the source's) or `ingress` (the destination's).
+    pub gate: &'static str,
+    /// As [`EndView::mode`].
+    pub mode: &'static str,
+    /// What the gate says by itself.
+    pub verdict: &'static str,
+    /// The rule or named default by which it says so.
+    pub rule: String,
+    /// Every tier in order.
+    pub tiers: Vec<TierTrail>,
+}
+
+/// What happened to a flow in one tier, at one gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TierTrail {
+    /// The tier's name.
+    pub tier: String,
+    /// `no rule matches`, `pass`, `allow`, `deny`, `reject`, `does not count in quarantine`, or `not asked` if the
+    /// gate is off or an earlier tier has answered.
+    pub outcome: &'static str,
+    /// The first rule that matches.
+    pub rule: Option<String>,
 }
 
 /// One end of the flow.
@@ -59,6 +101,8 @@ pub struct EndView {
     pub address: IpAddr,
     /// The workload that owns the address.
     pub workload: Option<String>,
+    /// The listener of it that answers, at the destination.
+    pub listener: Option<String>,
     /// The networks that contain it, narrowest first.
     pub networks: Vec<String>,
     /// Its labels, each value with its origin.
@@ -72,7 +116,7 @@ pub struct EndView {
 pub struct LabelView {
     /// The value.
     pub value: String,
-    /// `own`, or the network it is inherited from.
+    /// `own`, `listener`, or the network it is inherited from.
     pub origin: String,
 }
 
@@ -111,7 +155,7 @@ impl fmt::Display for ExplainError {
             }
             Self::Disagreement { table, policy } => write!(
                 f,
-                "the compiled table names `{table}` but the policy says `{policy}`: the table belongs to another \
+                "the compiled table says `{table}` but the policy says `{policy}`: the table belongs to another \
                  policy, or this is a fault of ringfence; please report it with the policy"
             ),
         }
@@ -137,12 +181,16 @@ pub fn explain(
     let resolve = |address: IpAddr| table.resolve(Address::from(address));
     let decision = table.decide(resolve(from), resolve(to), service);
 
-    let (from, to) = (End::new(policy, from), End::new(policy, to));
-    let flow = candidate::Flow::new(policy, &from, &to, service);
-    check(compiled, &decision, &flow)?;
-    let (candidates, candidates_left_out) = flow.losers(compiled.rule_name(decision.rule), &decision);
+    let (from, to) = (End::new(policy, from, None), End::new(policy, to, Some(service)));
+    let scene = Scene { policy, from, to, service };
+    let gates = scene.judge(&[]);
+    check(compiled, &decision, &gates)?;
+    let (candidates, candidates_left_out) =
+        candidate::losers(&scene, &gates, compiled.rule_name(decision.rule), decision.gate);
     let info = compiled.rules.get(decision.rule.0 as usize);
     let key = service.value();
+    let mut changes = change::changes(&scene, compiled).into_iter();
+    let [egress, ingress] = &gates;
     Ok(Explanation {
         verdict: decision.verdict.name(),
         rule: compiled.rule_name(decision.rule).to_owned(),
@@ -153,9 +201,13 @@ pub fn explain(
             .and_then(|info| info.origin.as_ref())
             .map(|o| format!("{}:{}:{}", o.file, o.line, o.column)),
         potential: decision.potential.map(|rule| compiled.rule_name(rule).to_owned()),
-        source: from.view(flow.egress.regime),
-        destination: to.view(flow.ingress.regime),
+        on_revoke: decision.verdict.is_allow().then(|| super::shown::revocation(decision.on_revoke)),
+        source: scene.from.view(egress.regime),
+        destination: scene.to.view(ingress.regime),
         service: ServiceRange { first: key, last: key }.to_string(),
+        gates: gates.iter().map(|gate| gate.view(policy, gate.default_name())).collect(),
+        change: changes.next(),
+        alternatives: changes.collect(),
         candidates,
         candidates_left_out,
     })
@@ -171,25 +223,22 @@ fn reason(compiled: Named<'_>, decision: &Decision) -> String {
     }
 }
 
-/// Whether the policy, read rule by rule, has the rule that the table names at the gate that decided.
-fn check(compiled: Named<'_>, decision: &Decision, flow: &candidate::Flow<'_>) -> Result<(), ExplainError> {
+/// Whether the policy, read rule by rule, says what the table says, by the rule that the table names.
+fn check(compiled: Named<'_>, decision: &Decision, gates: &[GateView<'_>; 2]) -> Result<(), ExplainError> {
     let gate = match decision.gate {
-        Gate::Egress => &flow.egress,
-        Gate::Ingress => &flow.ingress,
+        Gate::Egress => &gates[0],
+        Gate::Ingress => &gates[1],
     };
-    let expected = match gate.hit.filter(|_| gate.regime != Regime::Off) {
-        Some(hit) if gate.regime != Regime::Quarantine || hit.is_infrastructure() => {
-            Some(hit.rule.name.as_str())
-        }
-        _ => None,
-    };
+    let expected = gate.hit().map_or(gate.default_name(), |hit| hit.rule.name.as_str());
     let named = compiled.rule_name(decision.rule);
-    let agrees = expected.map_or(decision.rule < RuleId::FIRST, |expected| expected == named);
-    if agrees {
+    if expected == named && gate.verdict == decision.verdict {
         return Ok(());
     }
-    let policy = expected.unwrap_or("a default").to_owned();
-    Err(ExplainError::Disagreement { table: named.to_owned(), policy })
+    let told = |verdict: Verdict, rule: &str| format!("{} by {rule}", verdict.name());
+    Err(ExplainError::Disagreement {
+        table: told(decision.verdict, named),
+        policy: told(gate.verdict, expected),
+    })
 }
 
 /// The addresses of both ends, of one family.

@@ -23,6 +23,14 @@ rules:
   - {name: zurich, from: {loc: zurich}, to: any, service: 'tcp/5000-6000'}
   - {name: not-to-dev, from: any, to: {env: dev}, service: tcp/23, action: override-deny}
   - {name: telnet, from: any, to: any, service: tcp/23}
+  - {name: trial, from: any, to: any, service: tcp/7000, staged: true}
+  - {name: late, from: {role: web}, to: any, service: tcp/8000-8001, on_revoke: drain 2m}
+tiers:
+  - name: platform
+    order: 500
+    rules:
+      - {name: ask-others, from: {app: shop}, to: any, service: tcp/8000, action: pass}
+      - {name: refuse, priority: 1, from: any, to: any, service: tcp/8000-8001, action: reject}
 enforcement:
   - {select: {app: watched}, ingress: observe, egress: observe}
   - {select: {app: open}, ingress: 'off', egress: 'off'}
@@ -123,7 +131,20 @@ fn each_loser_says_why() {
                  gate, but the egress gate decides",
             ),
         ),
-        ("open", "web", "tcp/23", "not-to-dev", None),
+        ("open", "web", "tcp/23", "not-to-dev", Some("the destination does not meet `env: dev`")),
+        ("open", "db", "tcp/5432", "shop", Some("the source does not meet `role: web`")),
+        ("open", "web", "tcp/5432", "shop", None),
+        ("web", "db", "tcp/7000", "trial", Some("it is staged: it is recorded and decides nothing")),
+        (
+            "web",
+            "db",
+            "tcp/8000",
+            "ask-others",
+            Some(
+                "it passes the egress gate on to the tiers after `platform`; it passes the ingress gate on to the tiers \
+                 after `platform`",
+            ),
+        ),
     ] {
         assert_eq!(
             lost(source, destination, service, rule).as_deref(),
@@ -157,7 +178,92 @@ fn a_table_of_another_policy_is_told() {
     other.tiers.iter_mut().for_each(|tier| tier.rules.retain(|rule| rule.name != "shop"));
     let key = ServiceKey::from_value(parse_one("tcp/5432").unwrap()).unwrap();
     let error = explain(&other, compiled.named(), "web", "db", key).unwrap_err();
-    assert_eq!(error, ExplainError::Disagreement { table: "shop".to_owned(), policy: "zurich".to_owned() });
+    let expected = ExplainError::Disagreement {
+        table: "allow by shop".to_owned(),
+        policy: "allow by zurich".to_owned(),
+    };
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn both_gates_are_told_tier_by_tier() {
+    let told = ask("web", "db", "tcp/8000").unwrap();
+    assert_eq!((told.verdict, told.on_revoke.as_deref()), ("allow", Some("drain 120s")));
+    let trail = |at: usize| -> Vec<(String, &'static str, Option<String>)> {
+        told.gates[at].tiers.iter().map(|one| (one.tier.clone(), one.outcome, one.rule.clone())).collect()
+    };
+    let row = |tier: &str, outcome, rule: Option<&str>| (tier.to_owned(), outcome, rule.map(str::to_owned));
+    let expected = [
+        row("infrastructure", "no rule matches", None),
+        row("platform", "pass", Some("ask-others")),
+        row("override", "no rule matches", None),
+        row("application", "allow", Some("late")),
+        row("boundary", "not asked", None),
+    ];
+    assert_eq!((trail(0), trail(1)), (expected.to_vec(), expected.to_vec()));
+
+    let told = ask("web", "open", "tcp/8001").unwrap();
+    let gates: Vec<_> =
+        told.gates.iter().map(|gate| (gate.gate, gate.mode, gate.verdict, gate.rule.as_str())).collect();
+    assert_eq!(told.verdict, "reject");
+    assert_eq!(gates, [("egress", "full", "reject", "refuse"), ("ingress", "off", "allow", "default/off")]);
+    assert!(told.gates[1].tiers.iter().all(|tier| tier.outcome == "not asked"));
+    let fresh = ask("fresh", "web", "tcp/5432").unwrap();
+    assert_eq!(fresh.gates[0].tiers[3].outcome, "does not count in quarantine");
+}
+
+#[test]
+fn the_smallest_change_is_told_with_what_else_it_opens() {
+    for (source, destination, service, edits, verdict, opens) in [
+        (
+            "web",
+            "db",
+            "tcp/80",
+            &[
+                "add to `rules`: `{name: explain/allow, from: {workload: web}, to: {workload: db}, service: tcp/80}`",
+            ][..],
+            "allow",
+            Some(0),
+        ),
+        (
+            "web",
+            "db",
+            "tcp/5432",
+            &[
+                "add to `rules`: `{name: explain/deny, from: {workload: web}, to: {workload: db}, service: tcp/5432, \
+               action: override-deny}`",
+            ],
+            "deny",
+            Some(0),
+        ),
+        // No allow beats an override-deny, and one label less lets less through than one rule less.
+        (
+            "web",
+            "db",
+            "tcp/23",
+            &["remove `not-to-dev` and what else is written at policy.yaml:16:12"],
+            "allow",
+            Some(2),
+        ),
+        // In quarantine no rule of the user's counts.
+        (
+            "fresh",
+            "web",
+            "tcp/5432",
+            &["add the label `labelled: true` to the workload `fresh`"],
+            "allow",
+            Some(6),
+        ),
+    ] {
+        let told = ask(source, destination, service).unwrap();
+        let change = told.change.unwrap();
+        assert_eq!(
+            (change.edits, change.verdict, change.opens),
+            (edits.iter().map(|&edit| edit.to_owned()).collect(), verdict, opens),
+            "{source} {destination} {service}: {:#?}",
+            told.alternatives
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use control::policy::valid::{
-    Action, Assertion, AssertionKind, Gates, OnRevoke, Requirement, Rule, Selector, ServiceRange, ValidPolicy,
+    Action, Assertion, AssertionKind, Gates, OnRevoke, Origin, Requirement, Rule, Selector, ServiceRange,
+    ValidPolicy,
 };
 
 use super::{KEYS, Shape, origin, small, value};
@@ -93,7 +94,7 @@ pub(super) fn rule(random: &mut Random, at: usize, tier: &str, shape: Shape) -> 
         services: services(random),
         action: if matches!(tier, "override" | "boundary") { Action::Deny } else { Action::Allow },
         gates,
-        origin: origin(),
+        origin: Origin { line: u32::try_from(at).unwrap_or(0) + 1, ..origin() },
         ..Rule::default()
     };
     if shape.whole { whole(random, plain, tier) } else { plain }
