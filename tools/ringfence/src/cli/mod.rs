@@ -7,6 +7,7 @@ mod policy;
 mod print;
 mod run;
 mod show;
+mod told;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

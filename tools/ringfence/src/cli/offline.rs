@@ -8,7 +8,7 @@ use dataplane::policy::ServiceKey;
 use serde_json::{Value, json};
 
 use super::print::{self, out, word};
-use super::{ExplainArgs, MatrixArgs};
+use super::{ExplainArgs, MatrixArgs, told};
 use crate::client;
 use crate::outcome::{Failure, Outcome};
 
@@ -50,66 +50,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Outcome {
             control::policy::explain(&loaded.policy, compiled.named(), &args.source, &args.destination, key);
         json!(explained.map_err(Failure::failed)?)
     };
-    if args.read.json { print::json(&answer) } else { out(&told(&answer)) }
-}
-
-/// An explanation in words.
-fn told(answer: &Value) -> String {
-    let mut text = format!(
-        "{}: {} -> {} {}\n",
-        word(&answer["verdict"]),
-        name(&answer["source"]),
-        name(&answer["destination"]),
-        word(&answer["service"])
-    );
-    text.push_str(&format!(
-        "  decided by {} (tier {}) at the {} gate\n",
-        word(&answer["rule"]),
-        word(&answer["tier"]),
-        word(&answer["gate"]),
-    ));
-    if !answer["written"].is_null() {
-        text.push_str(&format!("  written in {}\n", word(&answer["written"])));
-    }
-    if !answer["potential"].is_null() {
-        text.push_str(&format!("  would be denied by {} if enforced\n", word(&answer["potential"])));
-    }
-    text.push_str(&end("from", &answer["source"]));
-    text.push_str(&end("to", &answer["destination"]));
-    let rows = print::list(&answer["candidates"])
-        .iter()
-        .map(|one| vec![word(&one["action"]), word(&one["tier"]), word(&one["rule"]), word(&one["lost"])]);
-    let losers = print::table(&["ACTION", "TIER", "OTHER RULES FOR THIS PAIR", "WHY NOT"], rows);
-    if !losers.is_empty() {
-        text.push_str(&format!("\n{losers}"));
-    }
-    match answer["candidates_left_out"].as_u64() {
-        None | Some(0) => text,
-        Some(more) => format!("{text}and {more} more\n"),
-    }
-}
-
-fn name(end: &Value) -> String {
-    let address = word(&end["address"]);
-    match word(&end["workload"]) {
-        workload if workload.is_empty() => address,
-        workload => format!("{workload} ({address})"),
-    }
-}
-
-fn end(which: &str, end: &Value) -> String {
-    let labels: Vec<String> = (end["labels"].as_object().into_iter().flatten())
-        .flat_map(|(key, values)| print::list(values).iter().map(move |value| (key, value)))
-        .map(|(key, value)| match word(&value["origin"]).as_str() {
-            "own" => format!("{key}={}", word(&value["value"])),
-            network => format!("{key}={} (from {network})", word(&value["value"])),
-        })
-        .collect();
-    let labels = if labels.is_empty() { "no labels".into() } else { labels.join(", ") };
-    let networks: Vec<String> = print::list(&end["networks"]).iter().map(word).collect();
-    let networks =
-        if networks.is_empty() { String::new() } else { format!("; in networks {}", networks.join(", ")) };
-    format!("  {which:4} {}: {labels}; mode {}{networks}\n", name(end), word(&end["mode"]))
+    if args.read.json { print::json(&answer) } else { out(&told::explanation(&answer)) }
 }
 
 /// Every pair of workloads.
