@@ -20,9 +20,15 @@ pub(super) struct Block {
 /// Reads an `ipBlock`, or an entry of Cilium's `fromCIDRSet`, whose fields are the same.
 pub(super) fn block(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Block> {
     let mut object = Object::open(node, "an address block", sink)?;
+    let block = fields(&mut object, sink);
+    object.finish(sink);
+    block
+}
+
+/// As [`block`], of an object that may have other fields.
+pub(super) fn fields(object: &mut Object<'_>, sink: &mut Sink<'_>) -> Option<Block> {
     let cidr = object.need("cidr", sink).and_then(|node| super::object::word(node, sink));
     let except = object.words("except", sink).unwrap_or_default();
-    object.finish(sink);
     let outer = prefix(&cidr?, sink)?;
     let mut inner = Vec::with_capacity(except.len());
     for word in except {
@@ -53,6 +59,11 @@ pub(super) fn prefix(word: &Word, sink: &mut Sink<'_>) -> Option<Prefix> {
         sink.push(Finding::error(Code::BadPrefix, word.span, text).help(help));
         None
     })
+}
+
+/// As [`prefix`], for languages in which an address alone is a prefix too.
+pub(super) fn prefix_or_address(word: &Word, sink: &mut Sink<'_>) -> Option<Prefix> {
+    read_prefix(&word.value, true).or_else(|| prefix(word, sink))
 }
 
 fn read_prefix(text: &str, alone: bool) -> Option<Prefix> {

@@ -10,7 +10,7 @@ use super::object::{Object, narrowed, number, word};
 use super::ports::{Ports, protocol, range, span};
 use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 use crate::policy::source::Word;
-use crate::policy::source::yaml::Node;
+use crate::policy::source::yaml::{Node, Value};
 use crate::policy::valid::{Action, Prefix};
 use dataplane::headers::protocol::{SCTP, TCP, UDP};
 
@@ -128,9 +128,25 @@ fn namespaced(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Pods> {
         Some(node) => selector(node, sink),
         None => Some(LabelSelector::default()),
     };
-    let (namespaces, pods) = (one("namespaceSelector", sink), one("podSelector", sink));
+    let (outer, pods) = (one("namespaceSelector", sink), one("podSelector", sink));
+    let outer = match object.take("namespaces") {
+        Some(node) => namespaces(node, sink),
+        None => outer,
+    };
     object.finish(sink);
-    Some(Pods { namespaces: namespaces?, pods: pods? })
+    Some(Pods { namespaces: outer?, pods: pods? })
+}
+
+/// A selector of namespaces; the first releases of v1alpha1 wrapped that of a peer in a field of its own.
+fn namespaces(node: Node<'_>, sink: &mut Sink<'_>) -> Option<LabelSelector> {
+    let is_wrapped = matches!(&node.value, Value::Mapping(fields) if fields.iter().any(|(key, _)| key.text() == "namespaceSelector"));
+    if !is_wrapped {
+        return selector(node, sink);
+    }
+    let mut object = Object::open(node, "a selector of namespaces", sink)?;
+    let inner = object.need("namespaceSelector", sink);
+    object.finish(sink);
+    selector(inner?, sink)
 }
 
 fn rule(node: Node<'_>, kind: Kind, side: &'static str, sink: &mut Sink<'_>) -> Option<ClusterRule> {
@@ -218,13 +234,13 @@ fn peer(node: Node<'_>, is_egress: bool, action: Option<Action>, sink: &mut Sink
         .ok()?;
     match name {
         "namespaces" => {
-            let namespaces = selector(node, sink)?;
+            let namespaces = namespaces(node, sink)?;
             Some(Peer::Pods(Pods { namespaces, pods: LabelSelector::default() }))
         }
         "pods" => Some(Peer::Pods(namespaced(node, sink)?)),
         "nodes" => Some(Peer::Nodes(selector(node, sink)?, place)),
         "networks" => {
-            let crate::policy::source::yaml::Value::List(items) = node.value else {
+            let Value::List(items) = node.value else {
                 super::object::wrong_type(&node, "a list of address prefixes", sink);
                 return None;
             };

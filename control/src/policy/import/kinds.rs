@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cilium::{self, CidrGroup, CiliumPolicy};
 use super::cluster_policy::{self, ClusterPolicy, Kind};
 use super::inventory::{self, Namespace, NodeObject, Pods};
 use super::network_policy::{self, NetworkPolicy};
@@ -20,6 +21,8 @@ pub(in crate::policy) struct Foreign {
     pub(super) nodes: Vec<NodeObject>,
     pub(super) network_policies: Vec<NetworkPolicy>,
     pub(super) cluster_policies: Vec<ClusterPolicy>,
+    pub(super) cilium: Vec<CiliumPolicy>,
+    pub(super) cidr_groups: Vec<CidrGroup>,
     /// Kinds that carry no policy, with how many there were and where the first was.
     skipped: BTreeMap<String, (usize, Span)>,
 }
@@ -68,7 +71,7 @@ impl Foreign {
 
     /// Whether there is no policy among the objects.
     pub(super) fn is_inventory(&self) -> bool {
-        self.network_policies.is_empty() && self.cluster_policies.is_empty()
+        self.network_policies.is_empty() && self.cluster_policies.is_empty() && self.cilium.is_empty()
     }
 
     /// Reads a document for which [`is_foreign`] holds. Returns whether it could be read whole.
@@ -146,6 +149,11 @@ impl Foreign {
             ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy") => {
                 self.cluster_policies.push(cluster_policy::read(object, Kind::Baseline, sink)?);
             }
+            ("cilium.io", "CiliumNetworkPolicy") => self.cilium.push(cilium::read(object, false, sink)?),
+            ("cilium.io", "CiliumClusterwideNetworkPolicy") => {
+                self.cilium.push(cilium::read(object, true, sink)?);
+            }
+            ("cilium.io", "CiliumCIDRGroup") => self.cidr_groups.push(cilium::group(object, sink)?),
             _ => {
                 if let Some((_, maker)) = MAKERS.iter().find(|(of, name)| *of == group && *name == kind) {
                     self.pods.push(inventory::maker(object, maker, sink)?);

@@ -105,23 +105,32 @@ pub(super) fn any_pod() -> Requirement {
 
 /// Reads `matchLabels` and `matchExpressions`.
 pub(super) fn selector(node: Node<'_>, sink: &mut Sink<'_>) -> Option<LabelSelector> {
+    selector_with(node, check_key, sink)
+}
+
+/// As [`selector`], where `check` reports what is no key.
+pub(super) fn selector_with(
+    node: Node<'_>,
+    check: fn(&Word, &mut Sink<'_>),
+    sink: &mut Sink<'_>,
+) -> Option<LabelSelector> {
     let mut object = Object::open(node, "a label selector", sink)?;
     let before = sink.errors();
     let mut terms = Vec::new();
     for (key, value) in object.map("matchLabels", sink).unwrap_or_default() {
-        check_key(&key, sink);
+        check(&key, sink);
         check_value(&value, sink);
         terms.push(Term::In(key.value, vec![value.value]));
     }
     for item in object.list("matchExpressions", sink).unwrap_or_default() {
-        terms.extend(expression(item, sink));
+        terms.extend(expression(item, check, sink));
     }
     object.finish(sink);
     // What cannot be read must not select more than was meant.
     (sink.errors() == before).then_some(LabelSelector { terms })
 }
 
-fn expression(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Term> {
+fn expression(node: Node<'_>, check: fn(&Word, &mut Sink<'_>), sink: &mut Sink<'_>) -> Option<Term> {
     let mut object = Object::open(node, "a match expression", sink)?;
     let span = object.span;
     let key = object.need("key", sink).and_then(|node| word(node, sink));
@@ -129,7 +138,7 @@ fn expression(node: Node<'_>, sink: &mut Sink<'_>) -> Option<Term> {
     let values = object.words("values", sink).unwrap_or_default();
     object.finish(sink);
     let (key, operator) = (key?, operator?);
-    check_key(&key, sink);
+    check(&key, sink);
     values.iter().for_each(|value| check_value(value, sink));
     let key = key.value;
     let term = match operator.value.as_str() {

@@ -1,15 +1,14 @@
 //! Foreign objects to workloads and rules.
 
+mod cilium;
 mod cluster_policy;
 
 use super::kinds::Foreign;
-use super::labels::{NAMESPACE, all_of, any_pod, of_namespace};
+use super::labels::{KIND, NAMESPACE, all_of, any_pod, of_namespace};
 use super::network_policy::{Allow, NetworkPolicy, Peer};
 use super::ports::Ports;
 use super::{Direction, Lowering, OneSided, Order, PLACEHOLDERS, cluster};
-use crate::policy::diagnostics::{Code, Finding, quote};
-use crate::policy::valid::{Action, Requirement, Selector};
-use std::collections::HashMap;
+use crate::policy::valid::{Action, Labels, Requirement, Selector};
 
 /// The tier of network policies.
 const TIER: &str = "network-policy";
@@ -27,18 +26,12 @@ pub(super) fn inventory(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
 /// Adds everything.
 pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
     inventory(foreign, lowering);
-    let mut seen = HashMap::new();
+    lowering.blocks_are_outside = !foreign.cilium.is_empty();
     for policy in &foreign.network_policies {
-        if let Some(first) = seen.insert((&policy.namespace, &policy.name.value), policy.name.span) {
-            let text = format!(
-                "there are two network policies {} in the namespace {}",
-                quote(&policy.name.value),
-                quote(&policy.namespace)
-            );
-            let finding = Finding::error(Code::DuplicateName, policy.name.span, text);
-            lowering.sink.push(finding.also(first, "first here"));
-        }
         network_policy(policy, lowering);
+    }
+    for policy in &foreign.cilium {
+        cilium::one(policy, &foreign.cidr_groups, lowering);
     }
     cluster_policy::all(&foreign.cluster_policies, lowering);
     open(lowering);
@@ -50,6 +43,7 @@ fn network_policy(policy: &NetworkPolicy, lowering: &mut Lowering<'_, '_>) {
     let own = policy.subject.requirements(str::to_owned);
     let subject = [all_of(own.into_iter().chain([namespace]))];
     let base = format!("{TIER}/{}/{}", policy.namespace, policy.name.value);
+    lowering.claim(&base, policy.name.span);
     for direction in Direction::BOTH {
         let allows = match direction {
             Direction::Ingress => &policy.ingress,
@@ -101,7 +95,9 @@ fn peers(allow: &Allow, namespace: &str, lowering: &mut Lowering<'_, '_>) -> Vec
         }
         Peer::Block(block) => {
             let mut all = lowering.blocks.requirements(block, &origin);
-            if lowering.placeholders {
+            if lowering.blocks_are_outside {
+                all.push(Requirement::NoWorkload);
+            } else if lowering.placeholders {
                 without_placeholders(&mut all);
             }
             all_of(all)
@@ -125,6 +121,12 @@ fn without_placeholders(all: &mut Vec<Requirement>) {
     }
 }
 
+/// Whether the inventory has nodes.
+fn has_nodes(lowering: &Lowering<'_, '_>) -> bool {
+    let is_node = |labels: &Labels| labels.get(KIND).is_some_and(|kind| kind.contains("node"));
+    lowering.policy.workloads.iter().any(|workload| is_node(&workload.labels))
+}
+
 /// What no policy selects is open, by a name that every decision can give.
 fn open(lowering: &mut Lowering<'_, '_>) {
     let origin = crate::policy::valid::Origin { file: "<built-in>".into(), line: 1, column: 1 };
@@ -132,7 +134,7 @@ fn open(lowering: &mut Lowering<'_, '_>) {
         let rule = OneSided {
             name: format!("{OPEN}/open-{}", direction.name()),
             direction,
-            subject: &[all_of([Requirement::Exists(super::labels::KIND.to_owned())])],
+            subject: &[all_of([Requirement::Exists(KIND.to_owned())])],
             peers: &[Selector::default()],
             ports: &Ports::any(),
             action: Action::Allow,

@@ -7,7 +7,8 @@
 //! | tier | holds |
 //! |---|---|
 //! | `admin` | `ClusterNetworkPolicy` and `AdminNetworkPolicy` of the Admin tier |
-//! | `network-policy` | `NetworkPolicy`: allows, then a deny for what each policy isolates |
+//! | `cilium-deny` | the denies of `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy` |
+//! | `network-policy` | `NetworkPolicy` and Cilium's: allows, then a deny for what each policy isolates |
 //! | `baseline` | the Baseline tier, `BaselineAdminNetworkPolicy` |
 //! | `kubernetes` | `kubernetes/open-ingress` and `kubernetes/open-egress`: what nothing selects is open there |
 //!
@@ -20,6 +21,7 @@
 //! them on: those systems have none, and a pod that they isolate would be open to them.
 
 mod blocks;
+mod cilium;
 mod cluster;
 mod cluster_policy;
 mod inventory;
@@ -33,13 +35,13 @@ mod ports;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub(super) use kinds::{Foreign, is_foreign};
 
-use super::diagnostics::{Code, Finding, Sink, Span};
+use super::diagnostics::{Code, Finding, Sink, Span, quote};
 use super::source::PolicySource;
 use super::valid::{
     Action, Gates, INFRASTRUCTURE, Network, Origin, Prefix, Rule, Selector, Tier, ValidPolicy,
@@ -66,6 +68,8 @@ struct Order(f64);
 impl Order {
     /// The Admin tier.
     const ADMIN: Self = Self(1_000.0);
+    /// Denies that beat every allow of the network policies.
+    const BEFORE_NETWORK_POLICY: Self = Self(999_999.0);
     /// The tier of network policies, which is Calico's `default`.
     const NETWORK_POLICY: Self = Self(1_000_000.0);
     /// The Baseline tier.
@@ -83,8 +87,12 @@ struct Lowering<'a, 's> {
     blocks: Blocks,
     /// Whether an address stands in for one that is not known.
     placeholders: bool,
+    /// Whether the blocks of network policies leave out the endpoints of the cluster, as under Cilium.
+    blocks_are_outside: bool,
     tiers: Vec<(Order, Tier)>,
     rules: usize,
+    /// Where the policy was written whose rules begin with a name.
+    named: HashMap<String, Span>,
 }
 
 /// Adds `foreign` to a valid policy; `native` is what that was made from.
@@ -117,12 +125,30 @@ pub(super) fn lower(
 impl<'a, 's> Lowering<'a, 's> {
     fn new(policy: &'a mut ValidPolicy, sink: &'a mut Sink<'s>, files: &'a [Arc<str>]) -> Self {
         let (tiers, blocks) = (Vec::new(), Blocks::default());
-        Self { policy, sink, files, blocks, placeholders: false, tiers, rules: 0 }
+        Self {
+            policy,
+            sink,
+            files,
+            blocks,
+            placeholders: false,
+            blocks_are_outside: false,
+            tiers,
+            rules: 0,
+            named: HashMap::new(),
+        }
     }
 
     fn origin(&self, span: Span) -> Origin {
         let file = self.files.get(span.file as usize).cloned().unwrap_or_default();
         Origin { file, line: span.line, column: span.column }
+    }
+
+    /// Reports a second policy of the same kind and name; `base` is what the names of its rules begin with.
+    fn claim(&mut self, base: &str, place: Span) {
+        if let Some(first) = self.named.insert(base.to_owned(), place) {
+            let text = format!("there are two policies named {}", quote(base));
+            self.sink.push(Finding::error(Code::DuplicateName, place, text).also(first, "first here"));
+        }
     }
 
     /// Adds a rule to a tier, unless it can match nothing at all.

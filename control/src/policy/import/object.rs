@@ -33,6 +33,11 @@ impl<'a> Object<'a> {
         self.entries.iter().find(|(key, _)| key.text() == name).map(|(key, _)| key.span)
     }
 
+    /// Whether no field is left that is not `null`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(|(_, value)| matches!(value.value, Value::Blank))
+    }
+
     /// The value of a field; `null` is absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Node<'a>> {
         let at = self.entries.iter().position(|(key, _)| key.text() == name)?;
@@ -106,6 +111,21 @@ impl<'a> Object<'a> {
     /// Passes over fields that change nothing about what is allowed.
     pub(super) fn ignore(&mut self, names: &[&str]) {
         self.entries.retain(|(key, _)| !names.contains(&key.text()));
+    }
+
+    /// Refuses a field that ringfence does not do; `null` and empty values ask for nothing.
+    pub(super) fn refuse(&mut self, name: &str, why: &str, sink: &mut Sink<'_>) {
+        let Some(at) = self.entries.iter().position(|(key, _)| key.text() == name) else { return };
+        let (key, value) = self.entries.swap_remove(at);
+        let empty = match &value.value {
+            Value::Blank => true,
+            Value::List(items) => items.is_empty(),
+            Value::Mapping(entries) => entries.is_empty(),
+            Value::Word(_) => false,
+        };
+        if !empty {
+            unsupported(key.span, format!("`{name}` of {} is not supported: {why}", self.what), sink);
+        }
     }
 
     /// Refuses what is left.

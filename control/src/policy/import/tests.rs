@@ -229,3 +229,74 @@ fn pods_stand_for_what_made_them_and_controllers_for_pods_that_are_not_told() {
     let again = load(text).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(loaded.hash(), again.hash(), "addresses that stand in for others are the same at every load");
 }
+
+#[test]
+fn what_cilium_asks_and_cannot_be_done_is_refused_or_only_narrows() {
+    let policy = |rest: &str| {
+        format!(
+            "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p}}\n\
+             spec: {{endpointSelector: {{}}, {rest}}}\n"
+        )
+    };
+    let refused = [
+        (
+            "layer 7",
+            "ingress: [{toPorts: [{ports: [{port: '80'}], rules: {http: [{}]}}]}]",
+            Code::Unsupported,
+        ),
+        (
+            "names of servers",
+            "egress: [{toPorts: [{ports: [{port: '443'}], serverNames: [a]}]}]",
+            Code::Unsupported,
+        ),
+        ("requirements", "ingress: [{fromRequires: [{matchLabels: {a: b}}]}]", Code::Unsupported),
+        (
+            "authentication",
+            "ingress: [{fromEndpoints: [{}], authentication: {mode: required}}]",
+            Code::Unsupported,
+        ),
+        ("the host, denied", "egressDeny: [{toEntities: [host]}]", Code::Unsupported),
+        (
+            "services, denied",
+            "egressDeny: [{toServices: [{k8sService: {serviceName: a}}]}]",
+            Code::Unsupported,
+        ),
+        (
+            "another cluster",
+            "ingress: [{fromEndpoints: [{matchLabels: {io.cilium.k8s.policy.cluster: b}}]}]",
+            Code::Unsupported,
+        ),
+        (
+            "another source",
+            "ingress: [{fromEndpoints: [{matchLabels: {'container:a': b}}]}]",
+            Code::Unsupported,
+        ),
+        ("an unknown entity", "ingress: [{fromEntities: [word]}]", Code::UnknownWord),
+        ("two kinds of peers", "ingress: [{fromEntities: [all], fromCIDR: [10.0.0.0/8]}]", Code::BadSelector),
+        ("an empty deny", "ingressDeny: [{}]", Code::EmptySet),
+        ("no port", "ingress: [{toPorts: [{ports: []}]}]", Code::EmptySet),
+        ("ports of ICMP", "ingress: [{toPorts: [{ports: [{port: '8', protocol: ICMP}]}]}]", Code::BadService),
+        (
+            "ports and types",
+            "ingress: [{toPorts: [{ports: [{port: '8'}]}], icmps: [{fields: [{type: 8}]}]}]",
+            Code::BadService,
+        ),
+        ("an unknown field", "ingress: [{fromEndpoint: [{}]}]", Code::UnknownField),
+        ("an unknown group", "egress: [{toCIDRSet: [{cidrGroupRef: g}]}]", Code::UnknownNetwork),
+        ("two selectors", "nodeSelector: {}, ingress: []", Code::BadSelector),
+    ];
+    for (name, rest, code) in refused {
+        let found = errors(&policy(rest));
+        assert!(found.iter().any(|one| (one.0, one.1) == (code, 4)), "{name}: {found:?}");
+    }
+    let narrower = [
+        "egress: [{toFQDNs: [{matchName: a.example}]}]",
+        "egress: [{toServices: [{k8sService: {serviceName: a}}]}]",
+        "egress: [{toEntities: [host]}]",
+        "ingress: [{fromEntities: [kube-apiserver]}]",
+        "ingress: [{fromNodes: [{matchLabels: {a: b}}]}]",
+    ];
+    for rest in narrower {
+        assert_eq!(warnings(&policy(rest)), [Code::Narrowed], "{rest}");
+    }
+}

@@ -5,9 +5,13 @@
 
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
+mod cyclonus;
 mod estate;
+mod files;
+mod meaning;
 mod np_guard;
 mod pokes;
+mod recipes;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -28,8 +32,19 @@ fn corpora() -> PathBuf {
 #[test]
 fn what_is_imported_means_what_it_meant() {
     let corpora = corpora();
-    let tallies: Vec<Tally> =
-        vec![np_guard::tally(&corpora.join("np-guard")), pokes::tally(&corpora.join("network-policy-api"))];
+    let at = |name: &str| corpora.join(name);
+    let tallies: Vec<Tally> = vec![
+        np_guard::tally(&at("np-guard")),
+        pokes::tally(&at("network-policy-api")),
+        recipes::tally(&at("recipes-ahmetb")),
+        cyclonus::tally(&at("cyclonus")),
+        files::tally("cyclonus, policies", &at("cyclonus/networkpolicies")),
+        files::tally("network-policy-api, examples", &at("network-policy-api/cmd")),
+        files::tally("microservices-demo", &at("microservices-demo")),
+        files::tally("istio-bookinfo", &at("istio-bookinfo")),
+        files::tally("cilium-examples", &at("cilium-examples")),
+        files::tally("calico", &at("calico")),
+    ];
     let table = tally::table(&tallies);
     println!("{table}");
     let disagreements: Vec<&String> = tallies.iter().flat_map(|tally| &tally.disagree).collect();

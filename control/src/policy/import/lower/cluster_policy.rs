@@ -21,6 +21,8 @@ pub(super) fn all(policies: &[ClusterPolicy], lowering: &mut Lowering<'_, '_>) {
     }
     let mut number = 0;
     for policy in ordered {
+        let tier = if policy.is_baseline { "baseline" } else { "admin" };
+        lowering.claim(&format!("{tier}/{}", policy.name.value), policy.name.span);
         for direction in Direction::BOTH {
             let rules = match direction {
                 Direction::Ingress => &policy.ingress,
@@ -80,12 +82,7 @@ fn peers(peer: &Peer, rule: &ClusterRule, lowering: &mut Lowering<'_, '_>) -> Ve
         }
         Peer::Nodes(labels, span) => {
             let is_node = Requirement::In(KIND.to_owned(), vec!["node".to_owned()]);
-            let known = lowering
-                .policy
-                .workloads
-                .iter()
-                .any(|workload| workload.labels.get(KIND).is_some_and(|kind| kind.contains("node")));
-            if !known {
+            if !super::has_nodes(lowering) {
                 let text = "this peer means nodes, and no `Node` object is given";
                 if rule.action == Action::Allow {
                     narrowed(*span, format!("{text}: it allows nothing"), lowering.sink);
