@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::print::{self, word};
 
+/// Columns of a line.
+const WIDTH: usize = 100;
+
 /// What `explain` answered.
 pub(super) fn explanation(answer: &Value) -> String {
     let mut text = format!(
@@ -70,8 +73,7 @@ fn gate(gate: &Value) -> String {
 
 /// What to do, and what else comes of it.
 fn change(change: &Value) -> String {
-    let edits: Vec<String> =
-        print::list(&change["edits"]).iter().map(|edit| format!("  {}", word(edit))).collect();
+    let edits: Vec<String> = print::list(&change["edits"]).iter().map(|edit| wrapped(&word(edit))).collect();
     let pairs = |count: &Value, what: &str| match count.as_u64() {
         None => format!("may {what} too many other pairs to count"),
         Some(0) => format!("{what}s no other pair"),
@@ -103,4 +105,37 @@ fn end(which: &str, end: &Value) -> String {
     let networks =
         if networks.is_empty() { String::new() } else { format!("; in networks {}", networks.join(", ")) };
     format!("  {which:4} {}: {labels}; mode {}{networks}\n", name(end), word(&end["mode"]))
+}
+
+/// Broken at spaces, where YAML in braces may be broken too, and indented.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![" ".to_owned()];
+    for word in text.split(' ') {
+        let full = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > WIDTH);
+        if full {
+            lines.push("   ".to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_edits_are_broken_at_spaces() {
+        let text = format!("add {}", "word, ".repeat(40));
+        let lines = wrapped(text.trim_end());
+        assert!(
+            lines.lines().count() > 2 && lines.lines().all(|line| line.chars().count() <= WIDTH),
+            "{lines}"
+        );
+        assert_eq!(lines.split_whitespace().collect::<Vec<_>>().join(" "), text.trim_end());
+        assert!(lines.starts_with("  add word,") && lines.contains("\n    word,"), "{lines}");
+    }
 }
