@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
-use crate::engine::{Engine, Parts, StartError, config_author, config_files};
+use crate::engine::{Engine, Parts, StartError, Terms, config_author, config_files};
 use crate::socket::access::Access;
 use crate::socket::{Listener, Shared, SocketError, router};
 use crate::store::{Store, StoreError};
@@ -94,6 +95,7 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
         workers: wires.workers(),
         wires: config.wires.iter().map(|wire| wire.name.clone()).collect(),
         store,
+        flows: wires.flows(),
         timeout: config.publish_timeout,
         wake: wires.wake(),
     };
@@ -145,6 +147,7 @@ fn shared(config: &Config, engine: &Arc<Engine>, wires: &Wires, started: Instant
 
 /// The regular work, until a signal ends it.
 async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals: &mut Signals) {
+    let mut reverting = None;
     let (mut look, mut dead) = (interval(LOOK), 0);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = interval(TICK);
@@ -153,7 +156,10 @@ async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals
     let mut watchdog = interval(allowed.map_or(WATCHDOG, |allowed| WATCHDOG.min(allowed / 2)));
     loop {
         tokio::select! {
-            _ = tick.tick() => engine.tick(),
+            _ = tick.tick() => {
+                engine.tick();
+                revert(engine, &mut reverting);
+            }
             _ = look.tick() => dead = wires.watch(dead),
             _ = watchdog.tick(), if allowed.is_some() => notify(&[NotifyState::Watchdog]),
             _ = signals.hangup.recv() => reload(engine, policy),
@@ -161,6 +167,20 @@ async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals
             _ = signals.interrupt.recv() => return,
         }
     }
+}
+
+/// Brings the policy before back if that in force was not confirmed in time, beside everything else.
+fn revert(engine: &Arc<Engine>, reverting: &mut Option<JoinHandle<()>>) {
+    if !engine.is_overdue() || reverting.as_ref().is_some_and(|task| !task.is_finished()) {
+        return;
+    }
+    let engine = Arc::clone(engine);
+    *reverting = Some(tokio::spawn(async move {
+        if let Err(error) = engine.revert_overdue().await {
+            tracing::error!("the unconfirmed policy stays in force, and reverting is tried again\n{error}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }));
 }
 
 /// Publishes the configuration's policy files, beside everything else.
@@ -173,7 +193,7 @@ fn reload(engine: &Arc<Engine>, policy: &[PathBuf]) {
     tokio::spawn(async move {
         let files = tokio::task::spawn_blocking(move || config_files(&policy)).await;
         let published = match files {
-            Ok(Ok(files)) => engine.publish(files, config_author("SIGHUP")).await,
+            Ok(Ok(files)) => engine.publish(files, config_author("SIGHUP"), Terms::default()).await,
             Ok(Err(refusal)) => Err(refusal.into()),
             // Only a stop can interrupt the reading.
             Err(_) => return,

@@ -8,8 +8,11 @@ use dataplane::policy::PolicyTable;
 
 use crate::observe::hits::Rules;
 use crate::observe::names::Names;
+use crate::policy::diff::Side;
 use crate::policy::valid::ValidPolicy;
-use crate::policy::{CompileError, CompileOptions, Diagnostics, Loaded, SourceFile, compile, load_texts};
+use crate::policy::{
+    CompileError, CompileOptions, Diagnostics, Loaded, Named, SourceFile, admit, compile, load_texts,
+};
 use crate::store::StoredFile;
 
 /// A policy that is right and compiled.
@@ -17,17 +20,19 @@ pub struct Candidate {
     /// What the table was compiled from.
     pub policy: Arc<ValidPolicy>,
     /// Its source.
-    pub files: Vec<StoredFile>,
+    pub files: Arc<[StoredFile]>,
     /// BLAKE3 of what it means, hexadecimal.
     pub hash: String,
     /// What it says that is probably not meant.
     pub warnings: Diagnostics,
     /// The table.
-    pub table: PolicyTable,
+    pub table: Arc<PolicyTable>,
+    /// The table as if the rules marked `staged` were enforced, if there are any.
+    pub staged: Option<Arc<PolicyTable>>,
     /// The rules; index is the rule's id.
     pub rules: Rules,
     /// The names of its addresses.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// How long validating took.
     pub validate: Duration,
     /// How long compiling took.
@@ -69,22 +74,38 @@ pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refu
 }
 
 impl Candidate {
-    /// Compiles what was loaded.
+    /// As one side of a comparison.
+    pub(crate) fn side(&self) -> Side<'_> {
+        let compiled = Named { table: &self.table, rules: &self.rules };
+        Side { policy: &self.policy, compiled, staged: false }
+    }
+
+    /// Compiles what was loaded, and lets it pass only if its rules and assertions hold.
     ///
     /// # Errors
-    /// [`Refusal::Uncompilable`].
+    /// [`Refusal`].
     pub fn new(loaded: Loaded, wires: &[String]) -> Result<Self, Refusal> {
         let start = Instant::now();
         let options = CompileOptions { wires, ..CompileOptions::default() };
         let compiled = compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?;
+        let has_staged = loaded.policy.tiers.iter().flat_map(|tier| &tier.rules).any(|rule| rule.staged);
+        let staged = if has_staged {
+            let options = CompileOptions { staged: true, ..options };
+            Some(Arc::new(compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?.table))
+        } else {
+            None
+        };
         let compile = start.elapsed();
+        let admitted = admit(&loaded.policy, &compiled)
+            .map_err(|faults| Refusal::Invalid(faults.with_snippets(&loaded.files)))?;
         Ok(Self {
             hash: loaded.hash().to_hex().to_string(),
-            names: Names::new(&loaded.policy),
+            names: Arc::new(Names::new(&loaded.policy)),
             policy: Arc::new(loaded.policy),
+            warnings: loaded.warnings.and(admitted.warnings.with_snippets(&loaded.files)),
             files: loaded.files.into_iter().map(|f| StoredFile { name: f.name, text: f.text }).collect(),
-            warnings: loaded.warnings,
-            table: compiled.table,
+            table: Arc::new(compiled.table),
+            staged,
             rules: compiled.rules.into(),
             validate: Duration::ZERO,
             compile,

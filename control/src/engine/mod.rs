@@ -4,7 +4,10 @@
 //! the runtime: validating and compiling a policy, and writing it to disk. The workers see nothing of either.
 
 mod candidate;
+mod confirm;
+mod drafts;
 mod publish;
+mod simulate;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -13,25 +16,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dataplane::counters::{Counter, WorkerCounters};
+use dataplane::flow::FlowTable;
 use dataplane::policy::{Publisher, Snapshot};
 use dataplane::records::DropRecord;
 use dataplane::verdict::{Epoch, RuleId, WireId};
 use jiff::Timestamp;
 
 use crate::observe::drops::{self, DropKind, Drops, Wording};
+use crate::observe::flows::RecordLog;
 use crate::observe::hits::{Hits, Rules};
 use crate::observe::names::Names;
 use crate::observe::worker::Worker;
+use crate::policy::Named;
+use crate::policy::diff::Side;
 use crate::policy::valid::ValidPolicy;
 use crate::store::{Meta, Store, StoredFile};
 
 pub use candidate::{Candidate, Refusal, check};
-pub use publish::{Author, PublishError, Published};
+pub use confirm::Awaiting;
+use confirm::Pending;
+use drafts::Drafts;
+pub use drafts::{Draft, DraftHits, STAGED};
+pub use publish::{Author, PublishError, Published, Terms};
+pub use simulate::{Cut, CutLimit, Recorded, Simulated, Simulation};
 pub use start::StartError;
 pub(crate) use start::{config_author, config_files};
 
 /// The policy that decides now, with everything that explains it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct InForce {
     /// What the history says of it.
     pub meta: Meta,
@@ -42,9 +54,9 @@ pub struct InForce {
     /// The rules; index is the rule's id.
     pub rules: Rules,
     /// Its source.
-    pub files: Vec<StoredFile>,
+    pub files: Arc<[StoredFile]>,
     /// The names of its addresses.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// How long compiling took.
     pub compile: Duration,
 }
@@ -57,11 +69,16 @@ pub struct Parts {
     pub wires: Vec<String>,
     /// The state directory.
     pub store: Store,
+    /// The flow table that the workers share; none without wires.
+    pub flows: Option<Arc<FlowTable>>,
     /// How long a publish waits for the workers.
     pub timeout: Duration,
     /// Makes every worker look at the policy soon, even if no frame comes.
     pub wake: Wake,
 }
+
+/// Notices that are kept; older ones are in the log.
+const NOTICES_MAX: usize = 100;
 
 /// Wakes the workers.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -71,6 +88,7 @@ pub struct Engine {
     publisher: Arc<Publisher>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) wires: Vec<String>,
+    flows: Option<Arc<FlowTable>>,
     timeout: Duration,
     wake: Wake,
     /// Held from validation until the workers took the policy: one publish at a time, in order of arrival.
@@ -79,6 +97,10 @@ pub struct Engine {
     in_force: Mutex<Option<Arc<InForce>>>,
     hits: Mutex<Hits>,
     drops: Mutex<Drops>,
+    records: Mutex<RecordLog>,
+    drafts: Mutex<Drafts>,
+    /// The policy in force, as long as nobody confirmed it.
+    pending: Mutex<Option<Pending>>,
     notices: Mutex<Vec<String>>,
 }
 
@@ -114,7 +136,11 @@ impl Engine {
 
     fn notice(&self, text: String) {
         tracing::warn!("{text}");
-        lock(&self.notices).push(text);
+        let mut notices = lock(&self.notices);
+        if notices.len() >= NOTICES_MAX {
+            notices.remove(0);
+        }
+        notices.push(text);
     }
 
     /// Regular work: drops the tables no worker reads any more, and collects the drop records. Call it about ten
@@ -125,7 +151,8 @@ impl Engine {
     }
 
     fn retire(&self) {
-        lock(&self.hits).retire(&self.publisher);
+        let mut drafts = lock(&self.drafts);
+        Self::fold(&self.publisher, &mut lock(&self.hits), &mut drafts);
     }
 
     fn collect(&self) {
@@ -166,6 +193,18 @@ impl Engine {
     /// Adds up one count over the workers.
     pub(crate) fn sum(&self, count: impl Fn(&WorkerCounters) -> &Counter) -> u64 {
         self.workers.iter().map(|worker| count(&worker.counters).get()).fold(0, u64::wrapping_add)
+    }
+}
+
+impl InForce {
+    /// The table with the names of its rules.
+    pub(crate) fn named(&self) -> Named<'_> {
+        Named { table: &self.snapshot.table, rules: &self.rules }
+    }
+
+    /// As one side of a comparison.
+    pub(crate) fn side(&self) -> Side<'_> {
+        Side { policy: &self.policy, compiled: self.named(), staged: false }
     }
 }
 

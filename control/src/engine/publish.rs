@@ -7,14 +7,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataplane::policy::DRAFTS_MAX;
 use dataplane::verdict::Epoch;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Candidate, Engine, InForce, Refusal, check, lock};
+use super::{
+    Awaiting, Candidate, CutLimit, Engine, InForce, Pending, Refusal, STAGED, Simulation, check, lock,
+};
 use crate::policy::Diagnostics;
-use crate::store::{Meta, Publication, Store, StoreError, StoredFile, source_hash};
+use crate::policy::diff::Edits;
+use crate::store::{Confirm, Meta, Publication, Store, StoreError, StoredFile, source_hash};
 
 /// Longest message of a publish, bytes.
 const MESSAGE_MAX: usize = 4096;
@@ -32,6 +36,24 @@ pub struct Author {
     pub message: String,
     /// For a rollback, the epoch that is published again.
     pub rolled_back_to: Option<u32>,
+}
+
+impl Author {
+    /// The message, cut to what is kept.
+    pub(super) fn bounded_message(&self) -> String {
+        self.message[..self.message.floor_char_boundary(MESSAGE_MAX)].to_owned()
+    }
+}
+
+/// Under which terms a policy is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Only if the policy in force is this one: nobody published meanwhile.
+    pub if_epoch: Option<u32>,
+    /// It reverts by itself unless it is confirmed in this time.
+    pub confirm_within: Option<Duration>,
+    /// How much of what speaks now it may stop.
+    pub cut: Option<CutLimit>,
 }
 
 /// A publish that every worker has taken.
@@ -53,6 +75,10 @@ pub struct Published {
     pub taken_ms: f64,
     /// How many workers decide by it now: all of them.
     pub workers: usize,
+    /// What was edited since the policy before it, in one line.
+    pub summary: String,
+    /// Set if it waits to be confirmed.
+    pub confirm: Option<Confirm>,
     /// What the policy says that is probably not meant.
     #[schema(value_type = Object)]
     pub warnings: Diagnostics,
@@ -65,6 +91,27 @@ pub enum PublishError {
     Refused(Refusal),
     /// It could not be made durable; the old one stays in force.
     Store(StoreError),
+    /// The policy in force waits to be confirmed; until then it can only be confirmed or rolled back.
+    Unconfirmed(Awaiting),
+    /// Nothing waits to be confirmed, or something else than what was named; what waits, if anything does.
+    NothingToConfirm(Option<Awaiting>),
+    /// There is no policy before it that it could revert to.
+    NothingToRevert,
+    /// Another policy is in force than the one that was named.
+    Overtaken {
+        /// The epoch that was named.
+        named: u32,
+        /// The epoch in force; 0 if none is.
+        in_force: u32,
+    },
+    /// It would stop more of what speaks now than it may; the old one stays in force.
+    Cuts(Box<Simulation>, CutLimit),
+    /// No draft has this name.
+    NoDraft(String),
+    /// A draft cannot have this name.
+    DraftName(String),
+    /// There are as many drafts as there may be.
+    TooManyDrafts,
     /// It is in force, but some workers have not said so in time.
     NotTaken {
         /// Its epoch.
@@ -95,6 +142,41 @@ impl fmt::Display for PublishError {
                 if workers.len() == 1 { "worker" } else { "workers" },
                 if workers.len() == 1 { "has" } else { "have" },
             ),
+            Self::Unconfirmed(waits) => write!(
+                f,
+                "the policy of epoch {} waits to be confirmed, for {} s more: `ringfence policy confirm` keeps it, \
+                 `ringfence policy rollback {}` brings the one before back",
+                waits.epoch,
+                waits.left_ms.div_ceil(1000),
+                waits.revert_to
+            ),
+            Self::NothingToConfirm(None) => {
+                f.write_str("no policy waits to be confirmed; `ringfence policy history` shows what happened")
+            }
+            Self::NothingToConfirm(Some(waits)) => {
+                write!(f, "what waits to be confirmed is epoch {}, with {} ms left", waits.epoch, waits.left_ms)
+            }
+            Self::NothingToRevert => {
+                f.write_str("nothing is in force that an unconfirmed policy could give way to: publish without --confirm-within")
+            }
+            Self::Overtaken { named, in_force } => write!(
+                f,
+                "epoch {in_force} is in force, not {named}: somebody changed the policy; look at it and try again"
+            ),
+            Self::Cuts(simulation, limit) => f.write_str(&simulation.refusal(*limit)),
+            Self::NoDraft(name) => {
+                write!(f, "there is no draft `{name}`; `ringfence policy drafts` lists them")
+            }
+            Self::DraftName(name) => write!(
+                f,
+                "`{name}` cannot name a draft: 1 to 63 lower-case letters, digits, `.`, `_` and `-`, beginning with a \
+                 letter or digit, and not `{STAGED}`"
+            ),
+            Self::TooManyDrafts => write!(
+                f,
+                "there are {DRAFTS_MAX} drafts already, which is the most: drop one (ringfence policy drop NAME). \
+                 Rules marked `staged` in the policy in force count as one"
+            ),
             Self::Exhausted => {
                 f.write_str("every epoch of this state directory is used up; use a new state_dir")
             }
@@ -119,9 +201,13 @@ impl Engine {
         self: &Arc<Self>,
         files: Vec<StoredFile>,
         author: Author,
+        terms: Terms,
     ) -> Result<Published, PublishError> {
         let engine = Arc::clone(self);
-        let done = tokio::spawn(async move { engine.publish_in_turn(files, author).await });
+        let done = tokio::spawn(async move {
+            let turn = engine.turn.lock().await;
+            Arc::clone(&engine).publish_in_turn(&turn, files, author, terms).await
+        });
         done.await.unwrap_or(Err(PublishError::Interrupted))
     }
 
@@ -139,17 +225,19 @@ impl Engine {
             message: record.meta.message,
             rolled_back_to: Some(epoch),
         };
-        self.publish(record.files, author).await
+        self.publish(record.files, author, Terms::default()).await
     }
 
-    async fn publish_in_turn(
+    /// `_turn` shows that it is the caller's turn.
+    pub(super) async fn publish_in_turn(
         self: Arc<Self>,
+        _turn: &tokio::sync::MutexGuard<'_, ()>,
         files: Vec<StoredFile>,
         author: Author,
+        terms: Terms,
     ) -> Result<Published, PublishError> {
-        let _turn = self.turn.lock().await;
         let engine = Arc::clone(&self);
-        let prepared = tokio::task::spawn_blocking(move || engine.prepare(files, author)).await;
+        let prepared = tokio::task::spawn_blocking(move || engine.prepare(files, author, terms)).await;
         let (candidate, meta) = prepared.unwrap_or(Err(PublishError::Interrupted))?;
         let mut published = Published {
             epoch: meta.epoch,
@@ -160,10 +248,14 @@ impl Engine {
             compile_ms: millis(candidate.compile),
             taken_ms: 0.0,
             workers: self.workers.len(),
+            summary: meta.summary.clone(),
+            confirm: meta.confirm,
             warnings: candidate.warnings.clone(),
         };
         let start = Instant::now();
+        let pending = Pending::new(&meta);
         let epoch = self.put_in_force(candidate, meta);
+        *lock(&self.pending) = pending;
         self.taken(epoch, start).await?;
         published.taken_ms = millis(start.elapsed());
         self.tick();
@@ -173,44 +265,95 @@ impl Engine {
     }
 
     /// Validates, compiles and persists; the only part that can fail.
-    fn prepare(&self, files: Vec<StoredFile>, author: Author) -> Result<(Candidate, Meta), PublishError> {
+    fn prepare(
+        &self,
+        files: Vec<StoredFile>,
+        author: Author,
+        terms: Terms,
+    ) -> Result<(Candidate, Meta), PublishError> {
+        self.may_publish(&author, terms)?;
         let candidate = check(files, &self.wires).map_err(PublishError::Refused)?;
-        let meta = self.persist(&candidate, author)?;
+        if candidate.staged.is_some()
+            && self.drafts().iter().filter(|one| one.meta.name != STAGED).count() >= DRAFTS_MAX
+        {
+            return Err(PublishError::TooManyDrafts);
+        }
+        if let (Some(limit), Some(now)) = (terms.cut, self.in_force()) {
+            let simulation = self.simulate(&now, candidate.side());
+            if simulation.exceeds(limit) {
+                return Err(PublishError::Cuts(Box::new(simulation), limit));
+            }
+        }
+        let meta = self.persist(&candidate, author, terms.confirm_within)?;
         Ok((candidate, meta))
     }
 
-    pub(super) fn persist(&self, candidate: &Candidate, mut author: Author) -> Result<Meta, PublishError> {
-        author.message.truncate(author.message.floor_char_boundary(MESSAGE_MAX));
+    /// What can be said before the policy is looked at.
+    fn may_publish(&self, author: &Author, terms: Terms) -> Result<(), PublishError> {
+        let goes_back = matches!(author.publication, Publication::Rollback | Publication::Reverted);
+        if let Some(waits) = self.awaiting().filter(|_| !goes_back) {
+            return Err(PublishError::Unconfirmed(waits));
+        }
+        let now = self.in_force();
+        let in_force = now.map_or(0, |now| now.meta.epoch);
+        match terms.if_epoch {
+            Some(named) if named != in_force => Err(PublishError::Overtaken { named, in_force }),
+            _ if terms.confirm_within.is_some() && in_force == 0 => Err(PublishError::NothingToRevert),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn persist(
+        &self,
+        candidate: &Candidate,
+        author: Author,
+        confirm_within: Option<Duration>,
+    ) -> Result<Meta, PublishError> {
+        let now = self.in_force();
         let mut store = lock(&self.store);
         let source_hash = source_hash(&candidate.files);
         let config_hash = match author.publication {
             Publication::Config => Some(source_hash.clone()),
             _ => store.history().next_back().and_then(|last| last.config_hash.clone()),
         };
+        let at = Timestamp::now();
+        let confirm = confirm_within.zip(now.as_ref()).map(|(within, now)| Confirm {
+            by: at.saturating_add(within).unwrap_or(Timestamp::MAX),
+            within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            revert_to: now.meta.epoch,
+        });
         let meta = Meta {
             epoch: next_epoch(&store)?,
             policy_hash: candidate.hash.clone(),
             source_hash,
-            at: Timestamp::now(),
+            at,
             publication: author.publication,
             uid: author.uid,
-            message: author.message,
+            message: author.bounded_message(),
             rules: u32::try_from(candidate.rules.len()).unwrap_or(u32::MAX),
             workloads: u32::try_from(candidate.policy.workloads.len()).unwrap_or(u32::MAX),
             rolled_back_to: author.rolled_back_to,
             config_hash,
+            summary: now
+                .map(|now| Edits::between(&now.policy, &candidate.policy).words())
+                .unwrap_or_default(),
+            confirm,
         };
         store.save(meta.clone(), &candidate.files).map_err(PublishError::Store)?;
         Ok(meta)
     }
 
-    /// Publishes what is on disk already. The publisher counts as the store does: both advance only here.
-    pub(super) fn put_in_force(&self, candidate: Candidate, meta: Meta) -> Epoch {
-        let snapshot = self.publisher.publish(candidate.table);
-        debug_assert_eq!(snapshot.epoch.0, meta.epoch);
+    /// Publishes what is on disk already. The publisher counts as the store does: both advance only together.
+    pub(super) fn put_in_force(&self, mut candidate: Candidate, meta: Meta) -> Epoch {
+        let tables = {
+            let mut drafts = lock(&self.drafts);
+            drafts.follow(&meta, &mut candidate);
+            drafts.tables()
+        };
+        let snapshot = self.publisher.publish_with(candidate.table, tables);
+        debug_assert!(snapshot.epoch.0 >= meta.epoch);
         let epoch = snapshot.epoch;
-        lock(&self.hits).published(Arc::clone(&snapshot), Arc::clone(&candidate.rules));
-        let in_force = InForce {
+        self.release(InForce {
             meta,
             snapshot,
             policy: candidate.policy,
@@ -218,10 +361,17 @@ impl Engine {
             files: candidate.files,
             names: candidate.names,
             compile: candidate.compile,
-        };
+        });
+        epoch
+    }
+
+    /// Makes known what the publisher has published.
+    pub(super) fn release(&self, in_force: InForce) {
+        let snapshot = &in_force.snapshot;
+        lock(&self.hits).published(Arc::clone(snapshot), Arc::clone(&in_force.rules));
+        lock(&self.drafts).published(Arc::clone(snapshot));
         *lock(&self.in_force) = Some(Arc::new(in_force));
         (self.wake)();
-        epoch
     }
 
     /// Waits until every worker that reads reports `epoch`.
@@ -244,7 +394,7 @@ impl Engine {
 }
 
 /// Epochs that a flow's stamp has room for.
-fn next_epoch(store: &Store) -> Result<u32, PublishError> {
+pub(super) fn next_epoch(store: &Store) -> Result<u32, PublishError> {
     let next = store.newest_epoch().saturating_add(1);
     if next < 1 << 31 { Ok(next) } else { Err(PublishError::Exhausted) }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use dataplane::policy::{Publisher, Snapshot};
+use dataplane::policy::Snapshot;
 use dataplane::verdict::{Epoch, RuleId};
 
 use crate::policy::RuleInfo;
@@ -49,16 +49,14 @@ impl Hits {
         self.live.push((snapshot, rules));
     }
 
-    /// Folds the counters of the tables that no worker reads any more, and drops those tables.
-    pub fn retire(&mut self, publisher: &Publisher) {
-        for gone in publisher.retire() {
-            let Some(at) = self.live.iter().position(|(snapshot, _)| snapshot.epoch == gone.epoch) else {
-                continue;
-            };
-            let (snapshot, rules) = self.live.remove(at);
-            add(&mut self.totals, &snapshot, &rules);
-            self.remember(snapshot.epoch, rules);
-        }
+    /// Folds the counters of a table that no worker reads any more, and drops it.
+    pub fn retired(&mut self, gone: &Snapshot) {
+        let Some(at) = self.live.iter().position(|(snapshot, _)| snapshot.epoch == gone.epoch) else {
+            return;
+        };
+        let (snapshot, rules) = self.live.remove(at);
+        add(&mut self.totals, &snapshot, &rules);
+        self.remember(snapshot.epoch, rules);
         if self.totals.len() > NAMES_MAX {
             self.forget();
         }

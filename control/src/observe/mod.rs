@@ -3,5 +3,6 @@
 pub mod drops;
 pub mod flows;
 pub mod hits;
+pub mod live;
 pub mod names;
 pub mod worker;

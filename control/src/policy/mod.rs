@@ -11,7 +11,7 @@ mod validate;
 mod import;
 mod hash;
 mod shown;
-mod tuple;
+pub(crate) mod tuple;
 pub mod compile;
 pub mod analysis;
 pub mod diff;

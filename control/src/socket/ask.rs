@@ -13,8 +13,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::error::{ApiError, ErrorBody};
 use super::read::{Ask, in_force};
-use crate::engine::InForce;
-use crate::policy::{Explanation, Named, service};
+use crate::policy::{Explanation, service};
 
 /// Workloads of which a matrix is still one answer: 4 million pairs.
 const MATRIX_MAX: usize = 2000;
@@ -50,12 +49,6 @@ enum Format {
     #[default]
     Json,
     Csv,
-}
-
-impl InForce {
-    fn named(&self) -> Named<'_> {
-        Named { table: &self.snapshot.table, rules: &self.rules }
-    }
 }
 
 fn key(text: &str) -> Result<ServiceKey, ApiError> {
@@ -116,7 +109,9 @@ pub(super) async fn matrix(State(app): State<App>, Ask(pairs): Ask<Pairs>) -> Re
 }
 
 /// Runs `work` beside the control thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", "the work was interrupted")
     })

@@ -1,5 +1,7 @@
 //! The requests that change something, and `check`, which has the same body.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use super::App;
 use super::access::Peer;
 use super::body::json;
 use super::error::{ApiError, ErrorBody};
-use crate::engine::{self, Author, PublishError, Published, Refusal};
+use crate::engine::{self, Author, CutLimit, PublishError, Published, Refusal, Terms};
 use crate::policy::Diagnostics;
 use crate::store::{Publication, StoreError, StoredFile};
 
@@ -20,10 +22,43 @@ use crate::store::{Publication, StoreError, StoredFile};
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishRequest {
     /// Its files; together they are the whole policy.
+    #[serde(default)]
     pub files: Vec<StoredFile>,
+    /// In place of files: the name of a draft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<String>,
     /// Why; kept in the history, cut after 4096 bytes.
     #[serde(default)]
     pub message: String,
+    /// Only if the policy in force has this epoch: nobody published meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_epoch: Option<u32>,
+    /// It reverts by itself unless it is confirmed in this time: ms, 1 to 604,800,000 (a week).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_ms: Option<u64>,
+    /// Refuse if more live flows than this would die.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cut: Option<u64>,
+    /// Refuse unless the record of flows is complete, and count those that would be denied under `max_cut` (0 unless
+    /// told) too.
+    #[serde(default)]
+    pub require_simulation: bool,
+}
+
+/// A policy that is confirmed.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfirmRequest {
+    /// Its epoch: what is confirmed is what was looked at. Without it, whatever waits.
+    #[serde(default)]
+    pub epoch: Option<u32>,
+}
+
+/// A policy that stays.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Confirmed {
+    /// Its epoch.
+    pub epoch: u32,
 }
 
 /// A policy to check.
@@ -62,6 +97,9 @@ pub(super) struct Checked {
 #[utoipa::path(post, path = "/v1/policy", request_body = PublishRequest, responses(
     (status = 200, description = "In force", body = Published),
     (status = 403, description = "The peer may not change", body = ErrorBody),
+    (status = 404, description = "There is no such draft", body = ErrorBody),
+    (status = 409, description = "Another policy waits to be confirmed or was published meanwhile, or too much would be \
+     cut", body = ErrorBody),
     (status = 422, description = "Refused, with all diagnostics; the old policy stays in force", body = ErrorBody),
     (status = 504, description = "In force, but not every worker has said so in time", body = ErrorBody),
     (status = 507, description = "It could not be stored; the old policy stays in force", body = ErrorBody),
@@ -79,7 +117,43 @@ pub(super) async fn publish(
         message: request.message,
         rolled_back_to: None,
     };
-    Ok(Json(app.engine.publish(request.files, author).await?))
+    let asked = request.max_cut.is_some() || request.require_simulation;
+    let cut = asked
+        .then(|| CutLimit { flows: request.max_cut.unwrap_or(0), simulated: request.require_simulation });
+    let terms = Terms { if_epoch: request.if_epoch, confirm_within: within(request.confirm_within_ms)?, cut };
+    let files = match request.draft {
+        Some(_) if !request.files.is_empty() => {
+            return Err(ApiError::bad_request("name either `files` or a `draft`"));
+        }
+        Some(name) => app.engine.draft(&name)?.files.to_vec(),
+        None => request.files,
+    };
+    Ok(Json(app.engine.publish(files, author, terms).await?))
+}
+
+fn within(millis: Option<u64>) -> Result<Option<Duration>, ApiError> {
+    match millis {
+        None => Ok(None),
+        Some(millis @ 1..=604_800_000) => Ok(Some(Duration::from_millis(millis))),
+        Some(other) => Err(ApiError::bad_request(format!(
+            "`confirm_within_ms` is {other}; it must be 1 to 604800000, which is a week"
+        ))),
+    }
+}
+
+/// Keep the policy in force that waits to be confirmed.
+#[utoipa::path(post, path = "/v1/policy/confirm", request_body = ConfirmRequest, responses(
+    (status = 200, description = "It stays", body = Confirmed),
+    (status = 403, description = "The peer may not change", body = ErrorBody),
+    (status = 409, description = "Nothing waits, or another policy does", body = ErrorBody),
+))]
+pub(super) async fn confirm(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Json<Confirmed>, ApiError> {
+    let request: ConfirmRequest = json(&body)?;
+    Ok(Json(Confirmed { epoch: app.engine.confirm(request.epoch, peer.uid).await? }))
 }
 
 /// Validate and compile a policy without publishing it.
@@ -159,6 +233,20 @@ impl From<PublishError> for ApiError {
             PublishError::Store(_) | PublishError::Exhausted => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "not_stored", message)
             }
+            PublishError::Unconfirmed(waits) => {
+                Self::new(StatusCode::CONFLICT, "unconfirmed", message).with(waits)
+            }
+            PublishError::Cuts(simulation, _) => {
+                Self::new(StatusCode::CONFLICT, "cuts_too_much", message).with(simulation)
+            }
+            PublishError::NothingToConfirm(_) => {
+                Self::new(StatusCode::CONFLICT, "nothing_to_confirm", message)
+            }
+            PublishError::NothingToRevert => Self::new(StatusCode::CONFLICT, "nothing_to_revert", message),
+            PublishError::Overtaken { .. } => Self::new(StatusCode::CONFLICT, "overtaken", message),
+            PublishError::TooManyDrafts => Self::new(StatusCode::CONFLICT, "too_many_drafts", message),
+            PublishError::NoDraft(_) => Self::new(StatusCode::NOT_FOUND, "no_such_draft", message),
+            PublishError::DraftName(_) => Self::new(StatusCode::BAD_REQUEST, "bad_request", message),
             PublishError::Interrupted => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", message),
         }
     }

@@ -10,9 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use dataplane::address::Address;
 use dataplane::clock::Now;
+use dataplane::flow::FlowView;
 use dataplane::flow::tcp::Phase;
-use dataplane::flow::{FlowView, Orientation};
-use dataplane::headers::protocol;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -21,6 +20,7 @@ use super::error::ApiError;
 use super::read::{Ask, bounded};
 use super::view::{FlowEnd, FlowEntry, Flows};
 use crate::engine::{Engine, InForce};
+use crate::observe::live::Ends;
 use crate::observe::names::{Who, service_name};
 use crate::policy::valid::Labels;
 
@@ -126,17 +126,13 @@ struct Words<'a> {
 
 impl Words<'_> {
     fn entry(&self, view: &FlowView, wanted: &Wanted) -> Option<FlowEntry> {
-        let service = service(view);
-        let [source_port, destination_port] = ports(view);
-        if !wanted.admits_raw(view, destination_port) {
+        let ends = Ends::of(view);
+        if !wanted.admits_raw(view, ends.ports[1]) {
             return None;
         }
         let forward = view.initiator.index();
-        let (from, to) = match view.initiator {
-            Orientation::FromFirst => (view.key.first, view.key.second),
-            Orientation::FromSecond => (view.key.second, view.key.first),
-        };
-        let (source, destination) = (self.end(from, source_port), self.end(to, destination_port));
+        let (source, destination) =
+            (self.end(ends.source, ends.ports[0]), self.end(ends.destination, ends.ports[1]));
         if !wanted.admits([&source, &destination]) {
             return None;
         }
@@ -146,7 +142,7 @@ impl Words<'_> {
             wire: self.engine.wire_name(view.key.wire).to_owned(),
             source,
             destination,
-            service: service_name(service),
+            service: service_name(ends.service),
             verdict: if view.cut { "deny" } else { "allow" },
             rule: rule(view.rule),
             potential: view.potential.and_then(rule),
@@ -169,32 +165,6 @@ impl Words<'_> {
         };
         FlowEnd { address: address.to_ip(), port, who, labels: labels.unwrap_or_else(Labels::new) }
     }
-}
-
-fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
-}
-
-/// The initiator's port and the responder's.
-fn ports(view: &FlowView) -> [Option<u16>; 2] {
-    if !has_ports(view.key.protocol) {
-        return [None, None];
-    }
-    match view.initiator {
-        Orientation::FromFirst => [Some(view.key.first_port), Some(view.key.second_port)],
-        Orientation::FromSecond => [Some(view.key.second_port), Some(view.key.first_port)],
-    }
-}
-
-/// The point of the service space that policy was asked about; see [`dataplane::flow::FlowKey`] for ICMP.
-fn service(view: &FlowView) -> u32 {
-    let low = match (view.key.protocol, view.key.second_port) {
-        // Not a query: type and code are in the first port.
-        (protocol::ICMP | protocol::ICMPV6, 256..) => view.key.first_port,
-        (protocol::ICMP | protocol::ICMPV6, kind) => kind << 8,
-        _ => ports(view)[1].unwrap_or(0),
-    };
-    u32::from(view.key.protocol) << 16 | u32::from(low)
 }
 
 fn state(view: &FlowView) -> String {

@@ -9,7 +9,9 @@
 pub mod access;
 mod ask;
 mod body;
+mod candidate;
 mod change;
+mod drafts;
 pub mod error;
 mod flows;
 mod listen;
@@ -27,7 +29,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
 use tokio::sync::Semaphore;
 
@@ -79,6 +81,9 @@ macro_rules! route {
     (GET $path:literal, $right:ident, $handler:path) => {
         Route { method: "get", path: $path, right: Right::$right, handler: || get($handler) }
     };
+    (DELETE $path:literal, $right:ident, $handler:path) => {
+        Route { method: "delete", path: $path, right: Right::$right, handler: || delete($handler) }
+    };
     (POST $path:literal, $right:ident, $handler:path) => {
         Route { method: "post", path: $path, right: Right::$right, handler: || post($handler) }
     };
@@ -98,12 +103,19 @@ const ROUTES: &[Route] = &[
     route!(POST "/v1/policy", Change, change::publish),
     route!(POST "/v1/policy/check", Read, change::check),
     route!(POST "/v1/policy/rollback", Change, change::rollback),
+    route!(POST "/v1/policy/confirm", Change, change::confirm),
+    route!(POST "/v1/policy/simulate", Read, candidate::simulate),
+    route!(POST "/v1/policy/diff", Read, candidate::diff),
+    route!(GET "/v1/policy/drafts", Read, drafts::list),
+    route!(POST "/v1/policy/drafts", Change, drafts::stage),
+    route!(DELETE "/v1/policy/drafts/{name}", Change, drafts::unstage),
 ];
 
 /// The whole API.
 pub fn router(shared: Arc<Shared>) -> Router {
     let mut router: Router<App> = Router::new();
     for route in ROUTES {
+        // Two routes with one path are two methods of it.
         let right = route.right;
         let app = Arc::clone(&shared);
         let guard = move |peer: Extension<Peer>, request: Request, next: Next| {

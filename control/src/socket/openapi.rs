@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, change, flows, read};
+use super::{ask, candidate, change, drafts, flows, read};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,12 @@ use super::{ask, change, flows, read};
         change::publish,
         change::check,
         change::rollback,
+        change::confirm,
+        candidate::diff,
+        candidate::simulate,
+        drafts::list,
+        drafts::stage,
+        drafts::unstage,
     )
 )]
 pub(super) struct Api;

@@ -56,6 +56,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         meta: now.meta.clone(),
         compile_ms: now.compile.as_secs_f64() * 1e3,
         table_bytes: now.snapshot.table.bytes(),
+        table_epoch: now.snapshot.epoch.0,
         taken: reported.iter().flatten().all(|epoch| *epoch >= now.snapshot.epoch),
     });
     let workers: Vec<WorkerView> = (engine.workers.iter().zip(&reported).enumerate())
@@ -72,6 +73,8 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         pid: std::process::id(),
         uptime_s: app.started.elapsed().as_secs(),
         policy,
+        awaiting: engine.awaiting(),
+        drafts: super::drafts::views(engine),
         notices: engine.notices(),
         wires: app.wires.view(),
         workers,
@@ -186,7 +189,7 @@ pub(super) async fn drops(State(app): State<App>) -> Json<DropsView> {
 ))]
 pub(super) async fn policy(State(app): State<App>) -> Result<Json<PolicySource>, ApiError> {
     let now = in_force(&app)?;
-    Ok(Json(PolicySource { meta: now.meta.clone(), files: now.files.clone() }))
+    Ok(Json(PolicySource { meta: now.meta.clone(), files: now.files.to_vec() }))
 }
 
 /// Every policy that is kept, newest first.

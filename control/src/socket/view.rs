@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::engine::Awaiting;
 use crate::observe::drops::{DropCount, ReasonCount};
-use crate::store::{Meta, StoredFile};
+use crate::store::{DraftMeta, Meta, StoredFile};
 
 /// How the daemon is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +21,10 @@ pub struct Status {
     pub uptime_s: u64,
     /// The policy in force; none means that everything is dropped.
     pub policy: Option<PolicyStatus>,
+    /// Set while the policy in force waits to be confirmed.
+    pub awaiting: Option<Awaiting>,
+    /// The drafts beside it, with what they would have decided.
+    pub drafts: Vec<DraftView>,
     /// What an operator should know about the start.
     pub notices: Vec<String>,
     /// The wires.
@@ -42,8 +47,44 @@ pub struct PolicyStatus {
     pub compile_ms: f64,
     /// The size of its table, bytes.
     pub table_bytes: usize,
+    /// The epoch that flows and records carry: it rises with drafts too, `epoch` with policies only.
+    pub table_epoch: u32,
     /// Whether every worker decides by it.
     pub taken: bool,
+}
+
+/// A policy whose verdicts are counted beside those of the enforced one, and never acted on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DraftView {
+    /// What the store says of it.
+    #[serde(flatten)]
+    pub meta: DraftMeta,
+    /// Rules in it, the built-in ones and the defaults included.
+    pub rules: usize,
+    /// Workloads in it.
+    pub workloads: usize,
+    /// The size of its table, bytes.
+    pub table_bytes: usize,
+    /// Decisions that it would have made since it was staged in this process.
+    pub decisions: u64,
+    /// Of those, the rules and defaults that would have made them, the most frequent first; at most 1,000.
+    pub hits: Vec<DraftHit>,
+}
+
+/// How often a rule of a draft would have decided.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DraftHit {
+    /// The rule or default.
+    pub rule: String,
+    /// How often.
+    pub hits: u64,
+}
+
+/// Every draft.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DraftList {
+    /// The drafts: first the one that the enforced policy's own staged rules make, then by name.
+    pub drafts: Vec<DraftView>,
 }
 
 /// A wire.

@@ -5,7 +5,9 @@
 //! ```text
 //! <state_dir>/lock                       flock(2)ed while a daemon runs
 //! <state_dir>/policies/0000000042.policy one published policy; the number is its epoch
-//! <state_dir>/policies/*.new             a write that did not finish; removed at the next start
+//! <state_dir>/policies/0000000042.journal what changed beside it while it was the newest, see `journal`
+//! <state_dir>/drafts/NAME.draft          a draft, in the form of a record
+//! <state_dir>/*/*.new                    a write that did not finish; removed at the next start
 //! ```
 //!
 //! A record is three lines: a version line, a header and the source files, the last two each
@@ -14,6 +16,8 @@
 //! leaves either the old state or the new one. A record whose hashes do not hold is reported and passed over; it is
 //! never a reason to panic or to start without a policy when an older good one exists.
 
+mod drafts;
+mod journal;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -25,7 +29,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-pub use record::{Meta, Publication, Record, StoredFile, source_hash};
+pub use drafts::DraftMeta;
+use journal::Journal;
+pub use journal::{Entry, Event};
+pub use record::{Confirm, Meta, Publication, Record, StoredFile, source_hash};
 
 /// How much history is kept. The two newest records are kept whatever their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +56,15 @@ impl Default for Limits {
 pub struct Store {
     policies: PathBuf,
     limits: Limits,
-    entries: Vec<Entry>,
+    entries: Vec<Kept>,
+    /// Of the newest record.
+    journal: Journal,
     _lock: File,
 }
 
 /// One file in `policies/`; `meta` is `None` if its header could not be read.
 #[derive(Clone, Debug)]
-struct Entry {
+struct Kept {
     epoch: u32,
     bytes: u64,
     meta: Option<Meta>,
@@ -151,8 +160,10 @@ impl Store {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse(state_dir.to_owned())),
             Err(error) => return Err(io_error("lock", &lock_path)(error.into())),
         }
-        let mut store = Self { policies, limits, entries: Vec::new(), _lock: lock };
+        let journal = Journal::open(policies.join("none.journal"))?;
+        let mut store = Self { policies, limits, entries: Vec::new(), journal, _lock: lock };
         let damage = store.scan()?;
+        store.journal = Journal::open(store.journal_path(store.newest_record()))?;
         Ok((store, damage))
     }
 
@@ -184,7 +195,7 @@ impl Store {
                     None
                 }
             };
-            self.entries.push(Entry { epoch, bytes, meta });
+            self.entries.push(Kept { epoch, bytes, meta });
         }
         self.entries.sort_by_key(|e| e.epoch);
         Ok(damage)
@@ -195,9 +206,15 @@ impl Store {
         self.entries.iter().filter_map(|e| e.meta.as_ref())
     }
 
-    /// The highest epoch ever seen here, damaged records included; 0 if there is none.
+    /// The highest epoch ever seen here, damaged records and journals included; 0 if there is none.
     #[must_use]
     pub fn newest_epoch(&self) -> u32 {
+        self.newest_record().max(self.journal.epoch())
+    }
+
+    /// The highest epoch of a record, damaged ones included; 0 if there is none.
+    #[must_use]
+    pub fn newest_record(&self) -> u32 {
         self.entries.last().map_or(0, |e| e.epoch)
     }
 
@@ -211,13 +228,24 @@ impl Store {
             return Err(StoreError::NoRecord { epoch, range: range.map(|(a, b)| (a.epoch, b.epoch)) });
         }
         let path = self.path(epoch);
-        let file = File::open(&path).map_err(io_error("open", &path))?;
-        let mut text = Vec::new();
-        file.take(self.limits.record_bytes + 1).read_to_end(&mut text).map_err(io_error("read", &path))?;
-        if text.len() as u64 > self.limits.record_bytes {
-            return Err(StoreError::Damaged { path, what: "it is longer than a record may be" });
+        let (meta, files): (Meta, _) = record::decode(&self.read_text(&path)?)
+            .map_err(|what| StoreError::Damaged { path: path.clone(), what })?;
+        if source_hash(&files) != meta.source_hash {
+            return Err(StoreError::Damaged { path, what: "its text is not that of its header" });
         }
-        record::decode(&text).map_err(|what| StoreError::Damaged { path, what })
+        Ok(Record { meta, files })
+    }
+
+    /// The bytes of a record, if they are not too many.
+    fn read_text(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        let file = File::open(path).map_err(io_error("open", path))?;
+        let mut text = Vec::new();
+        file.take(self.limits.record_bytes + 1).read_to_end(&mut text).map_err(io_error("read", path))?;
+        if text.len() as u64 > self.limits.record_bytes {
+            let what = "it is longer than a record may be";
+            return Err(StoreError::Damaged { path: path.to_owned(), what });
+        }
+        Ok(text)
     }
 
     /// Saves a policy: when this returns, it is what the next start begins with, even after a power cut. Old
@@ -246,7 +274,9 @@ impl Store {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        self.entries.push(Entry { epoch: meta.epoch, bytes: text.len() as u64, meta: Some(meta) });
+        let epoch = meta.epoch;
+        self.entries.push(Kept { epoch, bytes: text.len() as u64, meta: Some(meta) });
+        self.journal = Journal::open(self.journal_path(epoch))?;
         self.prune();
         Ok(())
     }
@@ -265,6 +295,8 @@ impl Store {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an old policy record");
             }
+            // It has one only if something happened beside it.
+            let _ = fs::remove_file(self.journal_path(entry.epoch));
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::io::{BufRead, Read};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,6 +40,8 @@ pub enum Publication {
     Rollback,
     /// At start, in place of a newer policy that was damaged or refused.
     Restored,
+    /// In place of a newer policy that nobody confirmed in time.
+    Reverted,
 }
 
 /// What the history says of a published policy.
@@ -70,6 +73,24 @@ pub struct Meta {
     /// The source hash of the last policy that was published from the configuration's files, if any was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
+    /// What was edited since the policy before it, in one line.
+    #[serde(default)]
+    pub summary: String,
+    /// Set if it reverts by itself unless it is confirmed in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
+}
+
+/// How a policy reverts by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Confirm {
+    /// Confirm until then, RFC 3339 in UTC.
+    #[schema(value_type = String, example = "2026-01-31T12:00:00Z")]
+    pub by: jiff::Timestamp,
+    /// How long that was when it was published, ms.
+    pub within_ms: u64,
+    /// The epoch whose policy is published again otherwise.
+    pub revert_to: u32,
 }
 
 /// A policy read back.
@@ -92,14 +113,14 @@ pub fn source_hash(files: &[StoredFile]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-pub(super) fn encode(meta: &Meta, files: &[StoredFile]) -> Vec<u8> {
+pub(super) fn encode(header: &impl Serialize, files: &[StoredFile]) -> Vec<u8> {
     let mut text = VERSION.to_vec();
-    push_line(&mut text, &serde_json::to_vec(meta).unwrap_or_default());
+    push_line(&mut text, &serde_json::to_vec(header).unwrap_or_default());
     push_line(&mut text, &serde_json::to_vec(files).unwrap_or_default());
     text
 }
 
-fn push_line(text: &mut Vec<u8>, json: &[u8]) {
+pub(super) fn push_line(text: &mut Vec<u8>, json: &[u8]) {
     text.extend_from_slice(blake3::hash(json).to_hex().as_bytes());
     text.push(b' ');
     text.extend_from_slice(json);
@@ -118,29 +139,25 @@ pub(super) fn read_header(file: &mut impl BufRead) -> Result<Meta, &'static str>
     header(&line)
 }
 
-fn header(line: &[u8]) -> Result<Meta, &'static str> {
+fn header<H: DeserializeOwned>(line: &[u8]) -> Result<H, &'static str> {
     let json = line.strip_suffix(b"\n").and_then(checked).ok_or("the hash of its header does not hold")?;
     serde_json::from_slice(json).map_err(|_| "its header is of another version")
 }
 
-/// Reads a whole record; every byte of it counts.
-pub(super) fn decode(text: &[u8]) -> Result<Record, &'static str> {
+/// Reads a whole record; every byte of it counts. That header and files belong together is for the caller to check.
+pub(super) fn decode<H: DeserializeOwned>(text: &[u8]) -> Result<(H, Vec<StoredFile>), &'static str> {
     let rest = text.strip_prefix(VERSION).ok_or("it is no record of version 1")?;
     let end = rest.iter().position(|&b| b == b'\n').ok_or("it ends in its header")?;
     let (first, second) = rest.split_at(end + 1);
-    let meta = header(first)?;
+    let header = header(first)?;
     // JSON escapes line breaks, so the only one is the last byte.
     let json = second.strip_suffix(b"\n").and_then(checked).ok_or("the hash of its text does not hold")?;
-    let files: Vec<StoredFile> =
-        serde_json::from_slice(json).map_err(|_| "its text is of another version")?;
-    if source_hash(&files) != meta.source_hash {
-        return Err("its text is not that of its header");
-    }
-    Ok(Record { meta, files })
+    let files = serde_json::from_slice(json).map_err(|_| "its text is of another version")?;
+    Ok((header, files))
 }
 
 /// The rest of a line whose hash holds.
-fn checked(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn checked(line: &[u8]) -> Option<&[u8]> {
     let (hash, rest) = line.split_at_checked(HASH_LEN)?;
     let json = rest.strip_prefix(b" ")?;
     (blake3::hash(json).to_hex().as_bytes() == hash).then_some(json)

@@ -44,6 +44,8 @@ fn meta(epoch: u32, files: &[StoredFile]) -> Meta {
         workloads: 2,
         rolled_back_to: None,
         config_hash: None,
+        summary: String::new(),
+        confirm: None,
     }
 }
 

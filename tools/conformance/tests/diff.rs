@@ -101,6 +101,7 @@ fn a_diff_agrees_with_the_oracle() {
                         source: Address::from(*source),
                         destination: Address::from(*destination),
                         service: ServiceKey::from_value(*service).expect("in range"),
+                        flows: 1,
                     });
                 }
             }

@@ -38,6 +38,11 @@ pub(crate) fn post(socket: &Path, path: &str, body: &impl Serialize) -> Answer {
     parse(&raw(socket, Method::POST, path, body.into())?)
 }
 
+/// Deletes what is at `path`.
+pub(crate) fn delete(socket: &Path, path: &str) -> Answer {
+    parse(&raw(socket, Method::DELETE, path, Bytes::new())?)
+}
+
 /// `path?key=value&…` with everything escaped that needs it (RFC 3986); `None` is left out.
 pub(crate) fn query(path: &str, parameters: &[(&str, Option<String>)]) -> String {
     let mut text = path.to_owned();
@@ -46,15 +51,26 @@ pub(crate) fn query(path: &str, parameters: &[(&str, Option<String>)]) -> String
         text.push(if text.contains('?') { '&' } else { '?' });
         text.push_str(key);
         text.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-                text.push(char::from(byte));
-            } else {
-                text.push_str(&format!("%{byte:02X}"));
-            }
-        }
+        escape(value, b"-._~/:", &mut text);
     }
     text
+}
+
+/// A part of a path with everything escaped that needs it.
+pub(crate) fn escaped(part: &str) -> String {
+    let mut text = String::new();
+    escape(part, b"-._~", &mut text);
+    text
+}
+
+fn escape(value: &str, plain: &[u8], into: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push_str(&format!("%{byte:02X}"));
+        }
+    }
 }
 
 fn parse(answer: &[u8]) -> Answer {

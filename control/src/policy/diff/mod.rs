@@ -67,6 +67,8 @@ pub struct Seen {
     pub destination: Address,
     /// At what service.
     pub service: ServiceKey,
+    /// How often.
+    pub flows: u64,
 }
 
 /// What becomes of a flow.
@@ -250,11 +252,11 @@ fn count(
     }
     let mut flows = vec![0; rows.len()];
     for one in seen {
-        totals.flows += 1;
+        totals.flows += one.flows;
         let (Some(from), Some(to)) = (ends.of(one.source), ends.of(one.destination)) else { continue };
         let Some([old, new]) = comparison.decisions(from, to, one.service) else { continue };
         let Some(becomes) = Becomes::between(old, new) else { continue };
-        *totals.flows(becomes) += 1;
+        *totals.flows(becomes) += one.flows;
         let key = one.service.value();
         let holds = |row: &Row| {
             row.becomes == becomes
@@ -264,7 +266,7 @@ fn count(
         if let Some(at) =
             of_source.get(&from).and_then(|rows_of| rows_of.iter().find(|at| holds(&rows[**at].1)))
         {
-            flows[*at] += 1;
+            flows[*at] += one.flows;
         }
     }
     flows

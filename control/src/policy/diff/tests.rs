@@ -34,6 +34,7 @@ fn between(old: &str, new: &str, seen: &[(&str, &str, u32)], limits: Limits) -> 
         source: address(source),
         destination: address(destination),
         service: dataplane::policy::ServiceKey::from_value(*key).unwrap(),
+        flows: 1,
     });
     diff(
         Side { policy: &old.policy, compiled: old_table.named(), staged: false },

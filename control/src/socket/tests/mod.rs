@@ -125,6 +125,7 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
         workers: wires.workers(),
         wires: Vec::new(),
         store,
+        flows: wires.flows(),
         timeout: config.publish_timeout,
         wake: wires.wake(),
     };

@@ -188,3 +188,68 @@ fn ten_thousand_workloads_and_ten_thousand_rules() {
     let (status, answer) = server.ask("GET", "/v1/matrix?service=tcp/1000", "");
     assert_eq!((status, &answer["error"]["code"]), (413, &json!("too_large")));
 }
+
+#[test]
+fn a_change_goes_through_its_life() {
+    let server = Server::start(Settings::default());
+    let (status, _) = server.ask("POST", "/v1/policy", &publish_body(POLICY, "first"));
+    assert_eq!(status, 200);
+    let next = POLICY.replace("tcp/5432", "tcp/5433");
+    let draft = json!({"name": "next", "files": [{"name": "p.yaml", "text": next}]}).to_string();
+    let (status, staged) = server.ask("POST", "/v1/policy/drafts", &draft);
+    assert_eq!((status, &staged["name"]), (200, &json!("next")), "{staged}");
+    assert_eq!(server.get("/v1/policy/drafts")["drafts"][0]["name"], "next");
+    assert_eq!(server.get("/v1/status")["drafts"][0]["decisions"], 0);
+    assert_eq!(server.get("/v1/status")["policy"]["epoch"], 1);
+    assert_eq!(server.get("/v1/status")["policy"]["table_epoch"], 2);
+
+    let (status, diff) = server.ask("POST", "/v1/policy/diff", &json!({"draft": "next"}).to_string());
+    assert_eq!((status, &diff["summary"]), (200, &json!("~rule shop-to-db")), "{diff}");
+    assert_eq!(diff["changes"].as_array().unwrap().len(), 2);
+    let (status, simulation) =
+        server.ask("POST", "/v1/policy/simulate", &json!({"draft": "next"}).to_string());
+    assert_eq!(
+        (status, &simulation["cut"], &simulation["live"]),
+        (200, &json!(0), &json!(0)),
+        "{simulation}"
+    );
+
+    let publish = json!({"draft": "next", "if_epoch": 1, "max_cut": 0, "confirm_within_ms": 3_600_000});
+    let (status, published) = server.ask("POST", "/v1/policy", &publish.to_string());
+    assert_eq!((status, &published["epoch"]), (200, &json!(3)), "{published}");
+    assert_eq!(server.get("/v1/status")["awaiting"]["revert_to"], 1);
+    for (name, method, path, body, status, code) in [
+        ("publish meanwhile", "POST", "/v1/policy", publish_body(POLICY, ""), 409, "unconfirmed"),
+        (
+            "confirm another",
+            "POST",
+            "/v1/policy/confirm",
+            json!({"epoch": 1}).to_string(),
+            409,
+            "nothing_to_confirm",
+        ),
+        ("no such draft", "POST", "/v1/policy/diff", json!({"draft": "x"}).to_string(), 404, "no_such_draft"),
+        ("neither", "POST", "/v1/policy/simulate", "{}".into(), 400, "bad_request"),
+        ("a bad draft", "POST", "/v1/policy/drafts", draft.replace("rules:", "ruls:"), 422, "policy_refused"),
+        (
+            "a bad name",
+            "POST",
+            "/v1/policy/drafts",
+            draft.replace("\"next\"", "\"../next\""),
+            400,
+            "bad_request",
+        ),
+        ("drop another", "DELETE", "/v1/policy/drafts/x", String::new(), 404, "no_such_draft"),
+    ] {
+        let (got, answer) = server.ask(method, path, &body);
+        assert_eq!((got, &answer["error"]["code"]), (status, &json!(code)), "{name}: {answer}");
+    }
+    let (status, confirmed) = server.ask("POST", "/v1/policy/confirm", &json!({"epoch": 3}).to_string());
+    assert_eq!((status, &confirmed["epoch"]), (200, &json!(3)));
+    let (status, answer) =
+        server.ask("POST", "/v1/policy", &json!({"draft": "next", "if_epoch": 1}).to_string());
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("overtaken")));
+    let (status, _) = server.ask("DELETE", "/v1/policy/drafts/next", "");
+    assert_eq!(status, 200);
+    assert_eq!(server.get("/v1/policy/drafts")["drafts"], json!([]));
+}

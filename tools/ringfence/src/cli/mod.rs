@@ -2,8 +2,10 @@
 
 mod check;
 mod diff;
+mod life;
 mod offline;
 mod policy;
+mod policy_args;
 mod print;
 mod run;
 mod show;
@@ -13,6 +15,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use policy_args::{
+    Candidate, CandidateArgs, ConfirmArgs, DropArgs, PolicyCommand, PublishArgs, RollbackArgs, StageArgs,
+};
 
 use crate::outcome::Outcome;
 use crate::{demo, replay};
@@ -94,7 +100,7 @@ Status 0 whether or not anything changes. BY names the rule before and after, fo
     Workloads(ReadArgs),
     /// What was dropped: a counter for each reason, and the most frequent (rule, source, destination, service).
     Drops(ReadArgs),
-    /// Publish, roll back and list policies of the running daemon.
+    /// Stage, compare, simulate, publish, confirm and roll back policies of the running daemon.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print the JSON Schema of policy files, for editors.
@@ -102,21 +108,6 @@ Status 0 whether or not anything changes. BY names the rule before and after, fo
     Schema,
     /// Print the version.
     Version,
-}
-
-/// The life cycle of a policy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Replace the policy in force; when this returns, every worker decides by the new one.
-    #[command(after_help = "Example:\n  ringfence policy publish policy.yaml --message 'open the shop'")]
-    Publish(PublishArgs),
-    /// Publish an earlier policy again, by the epoch that `history` shows.
-    #[command(after_help = "Example:\n  ringfence policy rollback 7")]
-    Rollback(RollbackArgs),
-    /// Every policy that was published: epoch, time, hash, by whom, message.
-    History(ReadArgs),
-    /// Print the source text of the policy in force.
-    Show(ReadArgs),
 }
 
 /// Where the daemon is.
@@ -232,28 +223,6 @@ pub(crate) struct FlowsArgs {
     pub(crate) read: ReadArgs,
 }
 
-/// Arguments of `policy publish`.
-#[derive(Debug, Args)]
-pub(crate) struct PublishArgs {
-    /// Policy files and directories; together they are one policy.
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) files: Vec<PathBuf>,
-    /// Why; kept in the history.
-    #[arg(long, short, default_value = "")]
-    pub(crate) message: String,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
-/// Arguments of `policy rollback`.
-#[derive(Debug, Args)]
-pub(crate) struct RollbackArgs {
-    /// The epoch of the policy to publish again.
-    pub(crate) epoch: u32,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
 /// Does `command`.
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
@@ -270,6 +239,12 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Workloads(args) => show::workloads(&args),
         Command::Drops(args) => show::drops(&args),
         Command::Policy(command) => match command {
+            PolicyCommand::Stage(args) => life::stage(&args),
+            PolicyCommand::Drafts(args) => life::drafts(&args),
+            PolicyCommand::Drop(args) => life::unstage(&args),
+            PolicyCommand::Diff(args) => life::diff(&args),
+            PolicyCommand::Simulate(args) => life::simulate(&args),
+            PolicyCommand::Confirm(args) => life::confirm(&args),
             PolicyCommand::Publish(args) => policy::publish(&args),
             PolicyCommand::Rollback(args) => policy::rollback(&args),
             PolicyCommand::History(args) => policy::history(&args),

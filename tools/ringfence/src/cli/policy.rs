@@ -5,26 +5,46 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::print::{self, list, out, word};
-use super::{PublishArgs, ReadArgs, RollbackArgs};
+use super::{Candidate, PublishArgs, ReadArgs, RollbackArgs};
 use crate::client;
 use crate::outcome::{Failure, Outcome};
 
-/// Publishes files.
+/// Publishes files or a draft.
 pub(super) fn publish(args: &PublishArgs) -> Outcome {
-    let files: Vec<Value> =
-        sources(&args.files)?.iter().map(|f| json!({"name": f.name, "text": f.text})).collect();
-    let body = json!({"files": files, "message": args.message});
+    let mut body = candidate(&args.candidate)?;
+    body["message"] = json!(args.message);
+    body["require_simulation"] = json!(args.require_simulation);
+    for (key, number) in [
+        ("if_epoch", args.if_epoch.map(u64::from)),
+        ("max_cut", args.max_cut),
+        ("confirm_within_ms", args.confirm_within.and_then(|time| u64::try_from(time.as_millis()).ok())),
+    ] {
+        if let Some(number) = number {
+            body[key] = json!(number);
+        }
+    }
     let answer = client::post(&args.read.daemon.socket, "/v1/policy", &body)?;
     told(&answer, args.read.json)
 }
 
-/// The files' texts. They are checked here first, so that a fault shows with colours and without a daemon.
-fn sources(paths: &[PathBuf]) -> Result<Vec<control::policy::SourceFile>, Failure> {
-    let loaded = control::policy::load(paths);
-    loaded.map(|loaded| loaded.files).map_err(|faults| {
-        eprint!("{}", faults.render(print::color()));
-        Failure::Told
-    })
+/// A request's policy: the texts of files, or the name of a draft. Files are checked here first, so that a fault shows
+/// with colours and without a daemon.
+pub(super) fn candidate(args: &Candidate) -> Result<Value, Failure> {
+    match &args.draft {
+        Some(name) => Ok(json!({"draft": name})),
+        None => Ok(json!({"files": sources(&args.files)?})),
+    }
+}
+
+/// The files' names and texts.
+pub(super) fn sources(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
+    match control::policy::load(paths) {
+        Ok(loaded) => Ok(loaded.files.iter().map(|f| json!({"name": f.name, "text": f.text})).collect()),
+        Err(faults) => {
+            eprint!("{}", faults.render(print::color()));
+            Err(Failure::Told)
+        }
+    }
 }
 
 /// Publishes an earlier policy again.
@@ -52,8 +72,19 @@ fn told(answer: &Value, json: bool) -> Outcome {
         Some(1) => "the worker decides by it".to_owned(),
         _ => format!("all {} workers decide by it", answer["workers"]),
     };
+    let edited = match word(&answer["summary"]) {
+        summary if summary.is_empty() => String::new(),
+        summary => format!("edited: {summary}\n"),
+    };
+    let waits = match answer["confirm"]["by"].as_str() {
+        Some(by) => format!(
+            "confirm it by {by}: `ringfence policy confirm`, or epoch {} comes back\n",
+            answer["confirm"]["revert_to"]
+        ),
+        None => String::new(),
+    };
     out(&format!(
-        "epoch {} is in force: {} rules, {} workloads, compiled in {:.1} ms; {workers}\n",
+        "epoch {} is in force: {} rules, {} workloads, compiled in {:.1} ms; {workers}\n{edited}{waits}",
         answer["epoch"],
         answer["rules"],
         answer["workloads"],
@@ -80,12 +111,11 @@ pub(super) fn history(args: &ReadArgs) -> Outcome {
             word(&one["policy_hash"]).chars().take(12).collect(),
             how,
             word(&one["uid"]),
-            word(&one["rules"]),
-            word(&one["workloads"]),
+            word(&one["summary"]),
             word(&one["message"]),
         ]
     });
-    let header = ["EPOCH", "TIME (UTC)", "HASH", "HOW", "UID", "RULES", "WORKLOADS", "MESSAGE"];
+    let header = ["EPOCH", "TIME (UTC)", "HASH", "HOW", "UID", "EDITED", "MESSAGE"];
     out(&print::table(&header, rows))
 }
 

@@ -32,6 +32,22 @@ pub(super) fn status(args: &ReadArgs) -> Outcome {
             if policy["taken"] == true { "" } else { "; not taken by every worker yet" },
         ));
     }
+    let waits = &answer["awaiting"];
+    if !waits.is_null() {
+        text.push_str(&format!(
+            "waits to be confirmed: {} s left, then epoch {} comes back\n",
+            waits["left_ms"].as_u64().unwrap_or(0).div_ceil(1000),
+            waits["revert_to"]
+        ));
+    }
+    for draft in list(&answer["drafts"]) {
+        text.push_str(&format!(
+            "draft {}: {} decisions, hash {}\n",
+            word(&draft["name"]),
+            count(&draft["decisions"]),
+            word(&draft["policy_hash"]).chars().take(12).collect::<String>()
+        ));
+    }
     for notice in list(&answer["notices"]) {
         text.push_str(&format!("notice: {}\n", word(notice)));
     }

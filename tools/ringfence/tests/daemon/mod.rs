@@ -137,6 +137,53 @@ fn a_life_of_a_daemon() {
 }
 
 #[test]
+fn a_change_is_made_safely() {
+    let mut daemon = Daemon::folder("change", CONFIG);
+    daemon.start();
+    let next = daemon.folder.join("next.yaml");
+    fs::write(&next, POLICY.replace("tcp/5432", "tcp/5433")).unwrap();
+    let next = next.to_str().unwrap();
+    for (arguments, status, words) in [
+        (&["policy", "stage", "next", next, "-m", "another port"][..], 0, "draft next is evaluated"),
+        (&["policy", "drafts"], 0, "another port"),
+        (&["policy", "diff", "--draft", "next"], 0, "- deny"),
+        (&["policy", "diff", next], 0, "edited: ~rule shop-to-db"),
+        (&["policy", "simulate", "--draft", "next"], 0, "live: 0 flows"),
+        (&["policy", "publish", "--draft", "next", next], 2, "cannot be used with"),
+        (&["policy", "publish"], 2, "--draft"),
+        (&["policy", "publish", "--draft", "none"], 1, "there is no draft `none`"),
+        (&["policy", "publish", "--draft", "next", "--if-epoch", "9"], 1, "epoch 1 is in force, not 9"),
+        (&["policy", "publish", "--draft", "next", "--confirm-within", "60"], 2, "unit"),
+        (
+            &["policy", "publish", "--draft", "next", "--max-cut", "0", "--confirm-within", "1h"],
+            0,
+            "confirm it by",
+        ),
+        (&["status"], 0, "waits to be confirmed"),
+        (&["policy", "publish", next], 1, "waits to be confirmed"),
+    ] {
+        let output = daemon.ask(arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    // The daemon dies, and nobody is there: the deadline is on disk.
+    assert_eq!(daemon.stop(Signal::KILL), None);
+    daemon.start();
+    assert_eq!(daemon.epoch(), 3);
+    assert!(text(&daemon.ask(&["status"]).stdout).contains("waits to be confirmed"));
+    assert!(text(&daemon.ask(&["policy", "confirm"]).stdout).contains("epoch 3 is confirmed"));
+    let published = daemon.ask(&["policy", "publish", next, "--confirm-within", "1ms"]);
+    assert_eq!(published.status.code(), Some(0), "{}", text(&published.stderr));
+    while daemon.epoch() < 5 {
+        std::thread::yield_now();
+    }
+    assert!(text(&daemon.ask(&["policy", "history"]).stdout).contains("reverted of 3"));
+    assert_eq!(daemon.ask(&["policy", "drop", "next"]).status.code(), Some(0));
+    assert!(text(&daemon.ask(&["policy", "drafts"]).stdout).contains("no drafts"));
+}
+
+#[test]
 fn hangup_publishes_the_configurations_files() {
     let mut daemon = Daemon::folder("hangup", CONFIG);
     daemon.start();

@@ -1,0 +1,148 @@
+//! The arguments of `ringfence policy …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{ReadArgs, life};
+
+/// The life cycle of a policy.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "A change made safely:
+  ringfence policy stage next policy.yaml      # evaluated beside the enforced policy, never acted on
+  ringfence policy drafts                      # what it would have decided
+  ringfence policy diff --draft next           # who may speak to whom, and may no longer
+  ringfence policy simulate --draft next       # which recorded flows change, which live ones die
+  ringfence policy publish --draft next --max-cut 0 --confirm-within 60s
+  ringfence policy confirm                     # or it reverts by itself")]
+pub(crate) enum PolicyCommand {
+    /// Stage a draft: its verdicts are counted beside those of the enforced policy, and never acted on.
+    #[command(after_help = "Example:
+  ringfence policy stage next policy.yaml -m 'no more telnet'
+
+At most eight drafts; they survive a restart. A draft of the same name is replaced.")]
+    Stage(StageArgs),
+    /// The drafts, with what they would have decided.
+    Drafts(ReadArgs),
+    /// Drop a draft.
+    #[command(alias = "unstage", after_help = "Example:\n  ringfence policy drop next")]
+    Drop(DropArgs),
+    /// What a policy would change against the one in force, in label terms.
+    #[command(after_help = "Examples:
+  ringfence policy diff policy.yaml
+  ringfence policy diff --draft next --json")]
+    Diff(CandidateArgs),
+    /// Replay recorded flows through a policy's own table, and list the live flows that it would end.
+    #[command(after_help = "Examples:
+  ringfence policy simulate policy.yaml
+  ringfence policy simulate --draft next --json
+
+The answer says how many events the record missed: without any, it is complete from its start to its end.")]
+    Simulate(CandidateArgs),
+    /// Replace the policy in force; when this returns, every worker decides by the new one.
+    #[command(after_help = "Examples:
+  ringfence policy publish policy.yaml --message 'open the shop'
+  ringfence policy publish --draft next --max-cut 0 --require-simulation --confirm-within 60s
+
+With --confirm-within, the policy before comes back by itself unless `ringfence policy confirm` is called in time,
+whatever becomes of this session or of the daemon.")]
+    Publish(PublishArgs),
+    /// Keep the policy in force that was published with --confirm-within.
+    #[command(after_help = "Example:\n  ringfence policy confirm")]
+    Confirm(ConfirmArgs),
+    /// Publish an earlier policy again, by the epoch that `history` shows.
+    #[command(after_help = "Example:\n  ringfence policy rollback 7")]
+    Rollback(RollbackArgs),
+    /// Every policy that was published: epoch, time, hash, by whom, what was edited.
+    History(ReadArgs),
+    /// Print the source text of the policy in force.
+    Show(ReadArgs),
+}
+
+/// A policy that is not in force: files, or a draft.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false, args = ["files", "draft"])]
+pub(crate) struct Candidate {
+    /// Policy files and directories; together they are one policy.
+    #[arg(value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A draft of the daemon; `staged` for the rules that the policy in force marks so.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) draft: Option<String>,
+}
+
+/// Arguments of `policy diff` and `policy simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct CandidateArgs {
+    #[command(flatten)]
+    pub(crate) candidate: Candidate,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy stage`.
+#[derive(Debug, Args)]
+pub(crate) struct StageArgs {
+    /// Its name: lower-case letters, digits, `.`, `_` and `-`.
+    pub(crate) name: String,
+    /// Policy files and directories; together they are one policy.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Why; kept with it.
+    #[arg(long, short, default_value = "")]
+    pub(crate) message: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy drop`.
+#[derive(Debug, Args)]
+pub(crate) struct DropArgs {
+    /// The draft's name.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) candidate: Candidate,
+    /// Why; kept in the history.
+    #[arg(long, short, default_value = "")]
+    pub(crate) message: String,
+    /// Refuse if another policy is in force than that of this epoch.
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) if_epoch: Option<u32>,
+    /// Refuse if more live flows than this would end.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_cut: Option<u64>,
+    /// Refuse unless the record of flows is complete, and count recorded flows that would be denied under --max-cut
+    /// too (0 unless told).
+    #[arg(long)]
+    pub(crate) require_simulation: bool,
+    /// Revert by itself unless confirmed in this time, as 90s, 10m or 1h.
+    #[arg(long, value_name = "TIME", value_parser = life::time)]
+    pub(crate) confirm_within: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// Only if the policy that waits has this epoch.
+    pub(crate) epoch: Option<u32>,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The epoch of the policy to publish again.
+    pub(crate) epoch: u32,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
