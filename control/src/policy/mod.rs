@@ -18,7 +18,7 @@ pub mod diff;
 pub mod explain;
 pub mod matrix;
 
-pub use analysis::{Admitted, Standing, admit};
+pub use analysis::{Admitted, Standing, Tested, admit, run_tests};
 pub use compile::{
     Applied, ApplyError, CompileError, CompileOptions, Compiled, Compiler, Limits, Named, RuleInfo,
     WorkloadChange, compile,

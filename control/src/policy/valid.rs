@@ -326,7 +326,9 @@ pub struct Assertion {
 /// What an assertion states of the flows from its `from` to its `to` that speak one of its services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AssertionKind {
-    /// None of them is allowed.
+    /// None of them is allowed. If it is about every service but those in `except`, what a rule of the tier
+    /// [`INFRASTRUCTURE`] lets through is left out too: those rules are built in, seen and switched off by name. To say
+    /// something about them, an assertion names their services.
     Never,
     /// All of them are allowed.
     Always,

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, read, records};
+use super::{ask, candidate, change, drafts, flows, read};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,7 +16,6 @@ use super::{ask, candidate, change, drafts, flows, read, records};
         document,
         read::status,
         flows::flows,
-        records::records,
         read::rules,
         read::workloads,
         read::drops,

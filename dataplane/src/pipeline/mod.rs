@@ -236,9 +236,7 @@ impl Path {
         if sets > 0 {
             let Self { flows, records, counters, .. } = self;
             flows.sweep(&mut self.sweep, now, sets, |view| {
-                if let Some(event) = FlowEvent::ended(&view, Ending::of(&view), now) {
-                    records.happened(event, counters);
-                }
+                records.happened(FlowEvent::ended(&view, Ending::of(&view), now), counters);
             });
             self.swept = now.as_millis32();
         }

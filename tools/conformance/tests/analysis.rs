@@ -5,7 +5,7 @@ use conformance::random::Random;
 use conformance::{everything, oracle};
 use control::policy::analysis::Standing;
 use control::policy::diagnostics::{Code, Severity};
-use control::policy::valid::{Action, AssertionKind, Rule, ValidPolicy};
+use control::policy::valid::{Action, AssertionKind, INFRASTRUCTURE, Rule, ServiceRange, ValidPolicy};
 use control::policy::{CompileOptions, Diagnostics, admit, compile};
 
 fn admitted(policy: &ValidPolicy) -> Result<control::policy::Admitted, Diagnostics> {
@@ -46,7 +46,7 @@ fn disagree(policy: &ValidPolicy) -> bool {
 #[test]
 fn conflicts_are_those_that_brute_force_finds() {
     let (mut refused, mut passed) = (0, 0);
-    for seed in 0..150 {
+    for seed in 0..100 {
         let mut random = Random::new(seed);
         let size =
             Size { workloads: 1 + random.below(5), networks: random.below(3), rules: 2 + random.below(16) };
@@ -62,7 +62,7 @@ fn conflicts_are_those_that_brute_force_finds() {
         assert_eq!(!found.is_empty(), disagree(&policy), "seed {seed}: {found:?}");
         if found.is_empty() { passed += 1 } else { refused += 1 }
     }
-    assert!(refused > 30 && passed > 30, "{refused} refused, {passed} passed");
+    assert!(refused > 20 && passed > 20, "{refused} refused, {passed} passed");
 }
 
 /// Gives every rule a priority of its own, so that nothing conflicts.
@@ -83,14 +83,13 @@ fn assertions_hold_where_brute_force_finds_no_violation() {
             Size { workloads: 1 + random.below(5), networks: random.below(3), rules: random.below(10) };
         let mut policy = estate::generate_whole(&mut random, size);
         ordered(&mut policy);
-        policy.workloads.iter_mut().for_each(|one| one.listeners.clear());
-        policy.tiers.iter_mut().flat_map(|tier| &mut tier.rules).for_each(|rule| rule.same.clear());
         policy.assertions = estate::assertions(&mut random, &policy, 12);
         let flows = everything::flows(&policy);
-        let allowed: Vec<bool> = flows
-            .iter()
-            .map(|flow| oracle::decide(&policy, flow.0, flow.1, flow.2).verdict.is_allow())
-            .collect();
+        let answers: Vec<oracle::Answer> =
+            flows.iter().map(|flow| oracle::decide(&policy, flow.0, flow.1, flow.2)).collect();
+        let built_in = policy.tiers.iter().filter(|tier| tier.name == INFRASTRUCTURE);
+        let infrastructure: Vec<&str> =
+            built_in.flat_map(|tier| tier.rules.iter().map(|rule| rule.name.as_str())).collect();
         let result = admitted(&policy);
         let found = errors(&result, Code::Assertion);
         assert!(errors(&result, Code::Limit).is_empty(), "seed {seed}: everything is proved");
@@ -102,10 +101,14 @@ fn assertions_hold_where_brute_force_finds_no_violation() {
                 ..Rule::default()
             };
             let never = assertion.kind == AssertionKind::Never;
-            let violates = |(flow, allowed): (&estate::Probe, &bool)| {
-                *allowed == never && oracle::is_matched(&policy, &speaks_of, flow.0, flow.1, flow.2)
+            let about_any = never && assertion.services == [ServiceRange::ANY];
+            let violates = |(flow, answer): (&estate::Probe, &oracle::Answer)| {
+                let spared = about_any && infrastructure.contains(&answer.rule.as_str());
+                answer.verdict.is_allow() == never
+                    && !spared
+                    && oracle::is_matched(&policy, &speaks_of, flow.0, flow.1, flow.2)
             };
-            let expected = flows.iter().zip(&allowed).any(violates);
+            let expected = flows.iter().zip(&answers).any(violates);
             let told =
                 found.iter().filter(|message| message.contains(&format!("`{}`", assertion.name))).count();
             assert_eq!(told, usize::from(expected), "seed {seed}: {assertion:?}\n{found:#?}");

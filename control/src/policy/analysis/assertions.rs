@@ -10,16 +10,16 @@
 
 use dataplane::address::Address;
 use dataplane::policy::{GateMode, PolicyTable, ServiceKey};
-use dataplane::verdict::{Decision, Gate};
+use dataplane::verdict::{Decision, RuleId};
 use hashbrown::HashSet;
 
-use super::estate::{Estate, Flow, meet, meet_steps};
+use super::estate::{Estate, Flow, Placed, meet, meet_steps};
 use super::grid::{Grid, Question};
 use super::work::{Exhausted, Work};
 use super::{ranges, told};
 use crate::policy::compile::Compiled;
 use crate::policy::diagnostics::{Code, Diagnostic, Severity, quote};
-use crate::policy::valid::{Assertion, AssertionKind, ServiceRange};
+use crate::policy::valid::{Assertion, AssertionKind, INFRASTRUCTURE, ServiceRange};
 
 /// A flow that the assertion does not allow, and what the table says of it.
 struct Violation {
@@ -38,7 +38,8 @@ pub(super) fn prove(
     let mut found = Vec::new();
     for (one, &(from, to)) in estate.policy.assertions.iter().zip(asked) {
         let (from, to) = (estate.view.matched(from), estate.view.matched(to));
-        match (Proof { estate, table: &compiled.table, one }).search(from, to, work) {
+        let proof = Proof { estate, table: &compiled.table, one, spares_infrastructure: is_about_any(one) };
+        match proof.search(from, to, work) {
             Ok(None) if from.is_empty() || to.is_empty() => found.push(vacuous(one, from.is_empty())),
             Ok(None) => {}
             Ok(Some(violation)) => found.push(broken(estate, compiled, one, &violation)),
@@ -52,6 +53,13 @@ struct Proof<'a, 'p> {
     estate: &'a Estate<'p>,
     table: &'a PolicyTable,
     one: &'a Assertion,
+    /// Whether what the infrastructure tier lets through is left out: see [`AssertionKind::Never`].
+    spares_infrastructure: bool,
+}
+
+/// Whether an assertion is about every service, but for those that it leaves out by name.
+fn is_about_any(one: &Assertion) -> bool {
+    one.kind == AssertionKind::Never && ranges::union(&one.services, &one.except) == [ServiceRange::ANY]
 }
 
 impl Proof<'_, '_> {
@@ -115,6 +123,11 @@ impl Proof<'_, '_> {
         Ok(rules)
     }
 
+    fn is_spared(&self, decision: &Decision) -> bool {
+        let rule = written(self.estate, decision.rule);
+        self.spares_infrastructure && rule.is_some_and(|one| one.tier_name == INFRASTRUCTURE)
+    }
+
     /// Asks the table about one pair of groups, at each service where its answer may change.
     fn between(
         &self,
@@ -144,7 +157,11 @@ impl Proof<'_, '_> {
                 let service = ranges::example(piece);
                 let Some(key) = ServiceKey::from_value(service) else { continue };
                 let decision = self.table.decide(ends.0, ends.1, key);
-                if decision.verdict.is_allow() == (self.one.kind == AssertionKind::Never) {
+                let violates = match self.one.kind {
+                    AssertionKind::Never => decision.verdict.is_allow() && !self.is_spared(&decision),
+                    AssertionKind::Always => !decision.verdict.is_allow(),
+                };
+                if violates {
                     let flow = Flow { source, destination: to, service };
                     return Ok(Some(Violation { flow, decision }));
                 }
@@ -152,6 +169,11 @@ impl Proof<'_, '_> {
         }
         Ok(None)
     }
+}
+
+/// The rule behind an id; `None` for a named default.
+fn written<'e, 'p>(estate: &'e Estate<'p>, rule: RuleId) -> Option<&'e Placed<'p>> {
+    estate.rules.get((rule.0 as usize).checked_sub(RuleId::FIRST.0 as usize)?)
 }
 
 fn about(one: &Assertion, severity: Severity, code: Code, message: String, help: Option<&str>) -> Diagnostic {
@@ -175,13 +197,16 @@ fn broken(estate: &Estate<'_>, compiled: &Compiled, one: &Assertion, violation: 
     };
     let flow = told::flow(estate.policy, flow);
     let message = format!("the assertion {} (`{kind}`) does not hold: {flow} {verdict}", quote(&one.name));
-    let help = match decision.gate {
-        Gate::Egress | Gate::Ingress if decision.rule < dataplane::verdict::RuleId::FIRST => None,
-        _ => Some("`ringfence explain` shows every rule that has to do with this flow"),
+    let rule = written(estate, decision.rule);
+    let help = match rule {
+        None => None,
+        Some(one) if one.tier_name == INFRASTRUCTURE => Some(
+            "this rule is built in: turn it off under `infrastructure`, or leave its services out with `except`",
+        ),
+        Some(_) => Some("`ringfence explain` shows every rule that has to do with this flow"),
     };
     let mut told = about(one, Severity::Error, Code::Assertion, message, help);
-    let rule = (decision.rule.0 as usize).checked_sub(dataplane::verdict::RuleId::FIRST.0 as usize);
-    told.related.extend(rule.and_then(|at| estate.rules.get(at)).map(told::related));
+    told.related.extend(rule.filter(|one| one.tier_name != INFRASTRUCTURE).map(told::related));
     told
 }
 

@@ -11,6 +11,7 @@ mod estate;
 mod grid;
 mod ranges;
 mod shadows;
+mod tested;
 mod told;
 mod work;
 
@@ -21,6 +22,7 @@ use super::compile::Compiled;
 use super::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
 use super::valid::{Origin, Selector, ValidPolicy};
 use estate::Estate;
+pub use tested::{Answer, Tested, run_tests};
 use told::Findings;
 use work::Work;
 

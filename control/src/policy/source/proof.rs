@@ -26,7 +26,8 @@ pub struct ClaimSource {
     pub from: PeersSource,
     /// Who is spoken to.
     pub to: PeersSource,
-    /// Names of services, port specifications, or `any`, which is the default of `never`; `always` must say it.
+    /// Names of services, port specifications, or `any`, which is the default of `never`; `always` must say it. With
+    /// `any`, `never` leaves out what the built-in infrastructure rules let through, as if they stood under `except`.
     #[schemars(default)]
     pub service: Words,
     /// Services that are left out.

@@ -9,6 +9,7 @@ mod policy_args;
 mod print;
 mod run;
 mod show;
+mod test;
 mod told;
 
 use std::net::IpAddr;
@@ -247,6 +248,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             PolicyCommand::Confirm(args) => life::confirm(&args),
             PolicyCommand::Publish(args) => policy::publish(&args),
             PolicyCommand::Rollback(args) => policy::rollback(&args),
+            PolicyCommand::Test(args) => test::test(&args),
             PolicyCommand::History(args) => policy::history(&args),
             PolicyCommand::Show(args) => policy::show(&args),
         },

@@ -53,6 +53,11 @@ whatever becomes of this session or of the daemon.")]
     /// Publish an earlier policy again, by the epoch that `history` shows.
     #[command(after_help = "Example:\n  ringfence policy rollback 7")]
     Rollback(RollbackArgs),
+    /// Run the tests that policy files carry: a line for each, status 1 if any fails or the policy would be refused.
+    #[command(after_help = "Examples:
+  ringfence policy test policy.yaml
+  ringfence policy test tests/ --policy policy.yaml --policy inventory.yaml --junit report.xml")]
+    Test(TestArgs),
     /// Every policy that was published: epoch, time, hash, by whom, what was edited.
     History(ReadArgs),
     /// Print the source text of the policy in force.
@@ -145,4 +150,21 @@ pub(crate) struct RollbackArgs {
     pub(crate) epoch: u32,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+/// Arguments of `policy test`.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Files and directories with tests; together with `--policy` they are one policy.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Policy file or directory that the tests are about; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the results as JUnit XML too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 }
