@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use dataplane::pipeline::Pipeline;
 
 use super::kernel::{self, Redirect};
+use super::trial::Shape;
 use super::wire::{self, Worker};
 use super::{Bed, BedError, intent};
 use crate::noop::NoOp;
@@ -62,16 +63,16 @@ impl Candidate {
         matches!(self, Self::Ringfence | Self::RingfenceBusy | Self::Nft)
     }
 
-    /// Sets it up between the links of `bed`, with `rules` rules if it judges.
+    /// Sets it up between the links of `bed`, with the rules of `shape` if it judges.
     ///
     /// # Errors
     /// If the kernel or a tool refuses.
-    pub fn start(self, bed: &Bed, rules: u32) -> Result<Running<'_>, BedError> {
+    pub fn start<'a>(self, bed: &'a Bed, shape: &Shape) -> Result<Running<'a>, BedError> {
         let mut running = Running { bed, candidate: self, held: None };
         match self {
             Self::Ringfence | Self::RingfenceBusy => {
                 let busy = self == Self::RingfenceBusy;
-                running.held = Some(Held::Ringfence(wire::ringfence(bed, rules, busy)?));
+                running.held = Some(Held::Ringfence(wire::ringfence(bed, shape, busy)?));
             }
             Self::NoOp | Self::NoOpBusy => {
                 running.held = Some(Held::NoOp(wire::no_op(bed, self == Self::NoOpBusy)?));
@@ -80,7 +81,7 @@ impl Candidate {
             Self::Router => kernel::route(bed)?,
             Self::Nft => {
                 kernel::route(bed)?;
-                kernel::nft(&bed.candidate, &intent::nft(rules))?;
+                kernel::nft(&bed.candidate, &intent::nft(shape.rules))?;
             }
             Self::Redirect => running.held = Some(Held::Redirect(kernel::redirect(bed)?)),
         }

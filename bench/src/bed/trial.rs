@@ -79,7 +79,7 @@ pub fn run(bed: &Bed, candidate: Candidate, shape: &Shape) -> Result<Trial, BedE
     };
 
     let before = sing()?;
-    let running = candidate.start(bed, shape.rules)?;
+    let running = candidate.start(bed, shape)?;
     let link_drops = bed.link_drops()?;
     let cpus = [jiffies(CPU_ENDS)?, jiffies(CPU_CANDIDATE)?];
     let outcome = carry_out(&plan);

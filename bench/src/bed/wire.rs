@@ -14,11 +14,12 @@ use dataplane::records::Records;
 use dataplane::verdict::{DropReason, WireId};
 use dataplane::worker::{BusyPoll, Wire, WireConfig};
 
+use super::trial::Shape;
 use super::{Bed, BedError, CPU_CANDIDATE, LINKS, intent};
 use crate::noop::NoOp;
 
-/// Flows the table holds: the daemon's default would do as well.
-const FLOWS: usize = 1 << 21;
+/// Flows the table holds, unless the load has more than half of them: the daemon's default.
+const FLOWS: usize = 1 << 18;
 
 /// A wire at work between the two links of the candidate.
 #[expect(missing_debug_implementations, reason = "a wire has nothing to show")]
@@ -27,15 +28,15 @@ pub struct Worker<S> {
     _publisher: Option<Publisher>,
 }
 
-/// Ringfence with a policy of `rules` rules in force.
+/// Ringfence with a policy of so many rules in force.
 ///
 /// # Errors
 /// If the policy does not compile or the wire does not open.
-pub fn ringfence(bed: &Bed, rules: u32, busy: bool) -> Result<Worker<Pipeline>, BedError> {
-    let compiled = compile(&intent::policy(rules), &CompileOptions::default())?;
+pub fn ringfence(bed: &Bed, shape: &Shape, busy: bool) -> Result<Worker<Pipeline>, BedError> {
+    let compiled = compile(&intent::policy(shape.rules), &CompileOptions::default())?;
     let publisher = Publisher::new(1);
     publisher.publish(compiled.table);
-    let flows = Arc::new(FlowTable::new(FLOWS)?);
+    let flows = Arc::new(FlowTable::new(FLOWS.max(shape.flows as usize * 2))?);
     let heads = Arc::new(FragmentHeads::new(1024, HashKey([1, 2])));
     let wire = open(bed, busy, || {
         Pipeline::new(PipelineParts {

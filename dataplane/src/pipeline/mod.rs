@@ -145,12 +145,11 @@ impl Stage for Pipeline {
         let Self { reader, path, parsed } = self;
         // (1) Read the policy once for the whole batch.
         let snapshot = reader.read();
-        // (2) Read every header, and start fetching what the flow lookups will read.
+        // (2) Read every header.
         path.parse(umem, arrival, batch, parsed);
-        for lookup in parsed.iter_mut().filter_map(|parsed| parsed.lookup.as_mut()) {
-            lookup.slot = path.flows.seek(lookup.hash);
-        }
-        // (3) Judge each frame and act on it: forward, hold, or drop with a reason.
+        // (3) See where the flows are, and start fetching them.
+        path.seek(parsed);
+        // (4) Judge each frame and act on it: forward, hold, or drop with a reason.
         for (frame, parsed) in batch.drain(..).zip(parsed.iter()) {
             path.judge(umem, snapshot, arrival, frame, parsed, out);
         }
@@ -193,8 +192,19 @@ impl Path {
     fn lookup(&self, arrival: Arrival, ip: &Ip) -> Option<Lookup> {
         let (key, sender) = FlowKey::of(arrival.wire, ip)?;
         let hash = self.flows.hash(&key);
-        self.flows.prefetch(hash);
         Some(Lookup { key, sender, hash, slot: Slot::default() })
+    }
+
+    /// Sees where in the table the flows of a batch are. In loops that do nothing else, so that the processor waits for
+    /// the memory of many frames at once: a prefetch whose page is not in the TLB stalls until the page table was
+    /// walked, and walks for several frames overlap only if their prefetches are within some hundred instructions.
+    fn seek(&self, parsed: &mut [Parsed]) {
+        for lookup in parsed.iter().filter_map(|parsed| parsed.lookup.as_ref()) {
+            self.flows.prefetch(lookup.hash);
+        }
+        for lookup in parsed.iter_mut().filter_map(|parsed| parsed.lookup.as_mut()) {
+            lookup.slot = self.flows.seek(lookup.hash);
+        }
     }
 
     /// Judges one frame and disposes of it.
