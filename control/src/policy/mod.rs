@@ -12,6 +12,7 @@ mod import;
 mod hash;
 mod shown;
 pub(crate) mod tuple;
+mod write;
 pub mod compile;
 pub mod analysis;
 pub mod diff;
@@ -30,3 +31,4 @@ pub use load::{FILE_BYTES_MAX, FILES_MAX, LOAD_BYTES_MAX, Loaded, SourceFile, lo
 pub use matrix::{Matrix, matrix};
 pub use source::{PolicySource, json_schema};
 pub use validate::OBJECTS_MAX;
+pub use write::{WriteError, write};

@@ -79,7 +79,7 @@ impl fmt::Display for Requirement {
 }
 
 /// One word, or several in brackets.
-struct Values<'a>(&'a [String]);
+pub(super) struct Values<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Values<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +95,7 @@ impl fmt::Display for Values<'_> {
 }
 
 /// A word, quoted if YAML would read it as nothing.
-struct Scalar<'a>(&'a str);
+pub(super) struct Scalar<'a>(pub(super) &'a str);
 
 impl fmt::Display for Scalar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

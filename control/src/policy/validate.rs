@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use built_in::BUILT_IN;
+pub(crate) use labels::RESERVED as RESERVED_KEYS;
 pub(crate) use proof::VERDICTS;
 pub(crate) use ringfences::OUTSIDE;
 pub(crate) use tiers::{ACTIONS, TIER_ACTIONS};

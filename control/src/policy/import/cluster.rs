@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::inventory::{Maker, Namespace, NodeObject, Pods};
 use super::labels::{
-    KIND, NAMESPACE, NAMESPACE_NAME, OWNER, OWNER_KIND, PORT, SERVICE_ACCOUNT, of_namespace, of_node,
+    KIND, NAMESPACE, NAMESPACE_NAME, OWNER, OWNER_KIND, PORT, SERVICE_ACCOUNT, of_namespace, of_node, of_pod,
 };
 use super::{Lowering, PLACEHOLDER_V4, PLACEHOLDER_V6};
 use crate::policy::diagnostics::{Code, Finding, Span, quote};
@@ -140,14 +140,15 @@ fn pods_of(one: &Pods, namespace: Option<&Labels>, owners: &mut Owners, lowering
     insert(SERVICE_ACCOUNT, &one.service_account);
     let (_, kind, name) = key(one);
     let itself = (!matches!(one.maker, Maker::Pod)).then_some((Some(kind), name));
-    if let Some((kind, name)) = itself.or_else(|| one.owner.clone()) {
+    // Longer names cannot be the value of a label, and these are for people only.
+    if let Some((kind, name)) = itself.or_else(|| one.owner.clone()).filter(|(_, name)| name.len() <= 63) {
         insert(OWNER, &name);
         if let Some(kind) = kind {
             insert(OWNER_KIND, &kind);
         }
     }
     for (key, value) in &one.labels {
-        insert(&key.value, &value.value);
+        insert(&of_pod(&key.value), &value.value);
     }
     let base = format!("{}/{}", one.namespace, one.name.value);
     match one.maker {

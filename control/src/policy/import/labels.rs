@@ -6,6 +6,7 @@ use crate::policy::diagnostics::{Code, Finding, Sink, Span, quote};
 use crate::policy::source::Word;
 use crate::policy::source::yaml::Node;
 use crate::policy::valid::{Labels, Requirement, Selector};
+use crate::policy::validate::RESERVED_KEYS;
 
 /// The key that holds the name of an endpoint's namespace.
 pub(super) const NAMESPACE: &str = "k8s/namespace";
@@ -33,6 +34,12 @@ pub(super) fn of_node(key: &str) -> String {
     below("k8s.node", key)
 }
 
+/// The key under which an endpoint carries its own label `key`: the key itself, unless the native language has a
+/// meaning of its own for that word.
+pub(super) fn of_pod(key: &str) -> String {
+    if RESERVED_KEYS.contains(&key) { below("k8s.label", key) } else { key.to_owned() }
+}
+
 fn below(scope: &str, key: &str) -> String {
     let separator = if key.contains('/') { '.' } else { '/' };
     format!("{scope}{separator}{key}")
@@ -42,7 +49,7 @@ fn below(scope: &str, key: &str) -> String {
 pub(super) fn is_reserved(key: &str) -> bool {
     let Some((prefix, _)) = key.rsplit_once('/') else { return false };
     prefix == "k8s"
-        || ["k8s.namespace", "k8s.node"].iter().any(|scope| {
+        || ["k8s.namespace", "k8s.node", "k8s.label"].iter().any(|scope| {
             prefix.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
 }

@@ -4,7 +4,7 @@ mod cilium;
 mod cluster_policy;
 
 use super::kinds::Foreign;
-use super::labels::{KIND, NAMESPACE, all_of, any_pod, of_namespace};
+use super::labels::{KIND, NAMESPACE, all_of, any_pod, of_namespace, of_pod};
 use super::network_policy::{Allow, NetworkPolicy, Peer};
 use super::ports::Ports;
 use super::{Direction, Lowering, OneSided, Order, PLACEHOLDERS, cluster};
@@ -40,7 +40,7 @@ pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
 /// A network policy: its allows, and a deny for everything else in the directions that it isolates.
 fn network_policy(policy: &NetworkPolicy, lowering: &mut Lowering<'_, '_>) {
     let namespace = Requirement::In(NAMESPACE.to_owned(), vec![policy.namespace.clone()]);
-    let own = policy.subject.requirements(str::to_owned);
+    let own = policy.subject.requirements(of_pod);
     let subject = [all_of(own.into_iter().chain([namespace]))];
     let base = format!("{TIER}/{}/{}", policy.namespace, policy.name.value);
     lowering.claim(&base, policy.name.span);
@@ -84,7 +84,7 @@ fn peers(allow: &Allow, namespace: &str, lowering: &mut Lowering<'_, '_>) -> Vec
     let origin = lowering.origin(allow.span);
     let one = |peer: &Peer| match peer {
         Peer::Pods(namespaces, pods) => {
-            all_of(pods.requirements(str::to_owned).into_iter().chain(match namespaces {
+            all_of(pods.requirements(of_pod).into_iter().chain(match namespaces {
                 None => vec![Requirement::In(NAMESPACE.to_owned(), vec![namespace.to_owned()])],
                 Some(selector) => {
                     let mut all = selector.requirements(of_namespace);

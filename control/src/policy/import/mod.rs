@@ -35,7 +35,7 @@ mod ports;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -176,7 +176,7 @@ impl<'a, 's> Lowering<'a, 's> {
     fn finish(mut self) {
         self.tiers.sort_by(|(a, one), (b, other)| a.0.total_cmp(&b.0).then(one.name.cmp(&other.name)));
         for (order, mut tier) in self.tiers {
-            tier.rules.sort_by_key(|rule| rule.priority);
+            tier.rules.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
             let before = if order.0 < Order::NETWORK_POLICY.0 {
                 Some("application")
             } else if order == Order::NETWORK_POLICY {
@@ -254,10 +254,12 @@ impl OneSided<'_> {
                 Direction::Egress => (self.subject, self.peers),
             };
             let narrowed = |one: &Selector| labels::all_of(one.requirements.iter().chain(&needs).cloned());
+            let settled =
+                |selectors: Vec<Selector>| BTreeSet::from_iter(selectors).into_iter().collect::<Vec<_>>();
             Rule {
                 name: format!("{}{suffix}", self.name),
-                from: from.to_vec(),
-                to: to.iter().map(narrowed).collect(),
+                from: settled(from.to_vec()),
+                to: settled(to.iter().map(narrowed).collect()),
                 services,
                 action: self.action,
                 gates: Gates {

@@ -18,7 +18,7 @@ const KEYS_MAX: usize = 64;
 const VALUES_MAX: usize = 256;
 
 /// Words that stand for something else where a label key could stand, now or in the imported languages.
-const RESERVED: &[&str] = &[
+pub(crate) const RESERVED: &[&str] = &[
     "workload",
     "network",
     "any",
@@ -68,7 +68,8 @@ pub(super) fn check_values(values: &Words, context: &mut Context<'_, '_>) -> Vec
     context
         .at_most(values.0.len(), VALUES_MAX, "values of one label", || Some(values.0.get(VALUES_MAX)?.span));
     for value in &values.0 {
-        if !is_word(&value.value) {
+        // Kubernetes labels may have an empty value, which has to be written in quotes.
+        if !value.value.is_empty() && !is_word(&value.value) {
             let help = format!(
                 "a value has up to {WORD_MAX} letters, digits, `.`, `_` and `-`, and begins and ends with a letter or digit"
             );

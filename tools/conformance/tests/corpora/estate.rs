@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use conformance::oracle;
 use control::policy::valid::{ServiceRange, ValidPolicy, Workload};
-use control::policy::{CompileOptions, Compiled, Diagnostics, Loaded, compile, load};
+use control::policy::{
+    CompileOptions, Compiled, Diagnostics, Loaded, SourceFile, WriteError, compile, load, load_texts, write,
+};
 use dataplane::address::Address;
 use dataplane::policy::ServiceKey;
 use dataplane::verdict::Verdict;
@@ -19,6 +21,8 @@ pub(crate) const SCTP: u32 = 132;
 pub(crate) struct Estate {
     pub(crate) policy: ValidPolicy,
     compiled: Compiled,
+    /// What `ringfence import` makes of it, read back.
+    native: Option<Compiled>,
 }
 
 impl Estate {
@@ -29,23 +33,29 @@ impl Estate {
     pub(crate) fn of(loaded: Result<Loaded, Diagnostics>) -> Result<Self, Diagnostics> {
         let loaded = loaded?;
         let compiled = compile(&loaded.policy, &CompileOptions::default()).expect("what loads compiles");
-        Ok(Self { policy: loaded.policy, compiled })
+        let native = written(&loaded).map(|native| {
+            assert_eq!(native.hash(), loaded.hash(), "what is written means what was read");
+            compile(&native.policy, &CompileOptions::default()).expect("what is written compiles")
+        });
+        Ok(Self { policy: loaded.policy, compiled, native })
     }
 
     /// Whether a flow is allowed: the table's answer, which must be the oracle's.
     pub(crate) fn allows(&self, source: IpAddr, destination: IpAddr, service: u32) -> bool {
-        let table = &self.compiled.table;
-        let [from, to] = [source, destination].map(|address| table.resolve(Address::from(address)));
-        let key = ServiceKey::from_value(service).expect("a service key");
-        let decision = table.decide(from, to, key);
-        let rule = self.compiled.rule_name(decision.rule);
         let answer = oracle::decide(&self.policy, source, destination, service);
-        assert_eq!(
-            (decision.verdict, decision.gate.name(), rule),
-            (answer.verdict, answer.gate, answer.rule.as_str()),
-            "table and oracle differ on {source} -> {destination} {service:#x}"
-        );
-        decision.verdict == Verdict::Allow
+        for compiled in std::iter::once(&self.compiled).chain(&self.native) {
+            let table = &compiled.table;
+            let [from, to] = [source, destination].map(|address| table.resolve(Address::from(address)));
+            let key = ServiceKey::from_value(service).expect("a service key");
+            let decision = table.decide(from, to, key);
+            let rule = compiled.rule_name(decision.rule);
+            assert_eq!(
+                (decision.verdict, decision.gate.name(), rule),
+                (answer.verdict, answer.gate, answer.rule.as_str()),
+                "table and oracle differ on {source} -> {destination} {service:#x}"
+            );
+        }
+        answer.verdict == Verdict::Allow
     }
 
     /// The workload of this name.
@@ -74,4 +84,14 @@ impl Estate {
 /// `TCP 80`, `udp/53`, for messages.
 pub(crate) fn shown(service: u32) -> String {
     ServiceRange { first: service, last: service }.to_string()
+}
+
+/// The policy in the native language, read back; `None` if it was native in part already.
+fn written(loaded: &Loaded) -> Option<Loaded> {
+    let text = match write(&loaded.policy) {
+        Ok(text) => text,
+        Err(WriteError::Native(_)) => return None,
+    };
+    let file = SourceFile { name: "imported.yaml".to_owned(), text };
+    Some(load_texts(&[file]).unwrap_or_else(|faults| panic!("what is written does not load: {faults}")))
 }

@@ -2,7 +2,8 @@
 //! `reserved:world`).
 
 use super::super::labels::{
-    LabelSelector, NAMESPACE, SERVICE_ACCOUNT, Term, all_of, any_pod, check_key, of_namespace, selector_with,
+    LabelSelector, NAMESPACE, SERVICE_ACCOUNT, Term, all_of, any_pod, check_key, of_namespace, of_pod,
+    selector_with,
 };
 use super::super::object::unsupported;
 use super::{Peer, Subject};
@@ -36,7 +37,7 @@ fn key(written: &str) -> Key<'_> {
         ("k8s" | "any", ACCOUNT_LABEL) => Key::Label(SERVICE_ACCOUNT.to_owned()),
         ("k8s" | "any", rest) => Key::Label(match rest.strip_prefix(NAMESPACE_LABELS) {
             Some(label) => of_namespace(label),
-            None => rest.to_owned(),
+            None => of_pod(rest),
         }),
         _ => Key::Unknown,
     }

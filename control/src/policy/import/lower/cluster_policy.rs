@@ -1,7 +1,7 @@
 //! Policies of the whole cluster to rules of the tiers `admin` and `baseline`.
 
 use super::super::cluster_policy::{ClusterPolicy, ClusterRule, Kind, Peer, Pods};
-use super::super::labels::{KIND, all_of, any_pod, holds, of_namespace, of_node};
+use super::super::labels::{KIND, all_of, any_pod, holds, of_namespace, of_node, of_pod};
 use super::super::object::{narrowed, unsupported};
 use super::super::{Direction, Lowering, OneSided, Order};
 use crate::policy::diagnostics::{Code, Finding, quote};
@@ -65,7 +65,7 @@ fn one(
 }
 
 fn pods(pods: &Pods) -> Selector {
-    let own = pods.pods.requirements(str::to_owned);
+    let own = pods.pods.requirements(of_pod);
     all_of(own.into_iter().chain(pods.namespaces.requirements(of_namespace)).chain([any_pod()]))
 }
 
