@@ -109,7 +109,7 @@ fn infrastructure(policy: &ValidPolicy, text: &mut String) -> fmt::Result {
 }
 
 fn workload(one: &Workload, text: &mut String) -> fmt::Result {
-    comment(&one.origin, text)?;
+    comment(&one.origin, "", text)?;
     writeln!(text, "- name: {}", Scalar(&one.name))?;
     if !one.labels.is_empty() {
         writeln!(text, "  labels:")?;
@@ -158,7 +158,7 @@ fn services(ranges: &[ServiceRange]) -> String {
 
 fn rule<'r>(one: &'r Rule, last: &mut Option<&'r Origin>, text: &mut String) -> fmt::Result {
     if *last != Some(&one.origin) {
-        comment(&one.origin, text)?;
+        comment(&one.origin, "  ", text)?;
         *last = Some(&one.origin);
     }
     writeln!(text, "  - name: {}", Scalar(&one.name))?;
@@ -187,10 +187,10 @@ fn rule<'r>(one: &'r Rule, last: &mut Option<&'r Origin>, text: &mut String) -> 
 }
 
 /// Where it came from.
-fn comment(origin: &Origin, text: &mut String) -> fmt::Result {
+fn comment(origin: &Origin, indent: &str, text: &mut String) -> fmt::Result {
     // A name of a file could hold anything, and a line break would end the comment.
     let file: String = origin.file.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    writeln!(text, "  # {file}:{}", origin.line)
+    writeln!(text, "{indent}# {file}:{}", origin.line)
 }
 
 fn side(name: &str, selectors: &[Selector], text: &mut String) -> fmt::Result {

@@ -143,3 +143,53 @@ fn matrix_csv_has_a_row_for_each_workload() {
         assert_eq!(row[0], table[0][at]);
     }
 }
+
+#[test]
+fn what_import_prints_decides_as_the_manifests_do() {
+    let manifests = Temporary::new(
+        "cluster.yaml",
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, status: {podIP: 10.0.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: db, namespace: shop, labels: {app: db}}, status: {podIP: 10.0.0.2},
+  spec: {containers: [{ports: [{name: sql, containerPort: 5432}]}]}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: sql}]}]
+",
+    );
+    let printed = ringfence(&["import", manifests.path()]);
+    assert!(printed.status.success(), "{}", text(&printed.stderr));
+    let native = Temporary::new("native.yaml", &text(&printed.stdout));
+    for file in [&manifests, &native] {
+        let ask = |from: &str, to: &str, service: &str| {
+            json(&ringfence(&["explain", "--policy", file.path(), from, to, service, "--json"]))
+        };
+        let answers: Vec<(String, String)> = [
+            ("shop/web", "shop/db", "tcp/5432"),
+            ("shop/web", "shop/db", "tcp/22"),
+            ("shop/db", "shop/web", "tcp/80"),
+        ]
+        .map(|(from, to, service)| ask(from, to, service))
+        .map(|answer| {
+            (answer["verdict"].as_str().unwrap().to_owned(), answer["rule"].as_str().unwrap().to_owned())
+        })
+        .into();
+        let expected = [
+            ("allow", "network-policy/shop/db/ingress/0/sql"),
+            ("deny", "network-policy/shop/db/isolated-ingress"),
+            ("allow", "kubernetes/open-ingress"),
+        ];
+        assert_eq!(answers, expected.map(|(verdict, rule)| (verdict.to_owned(), rule.to_owned())));
+    }
+    let again = ringfence(&["import", native.path()]);
+    assert!(again.status.success(), "tiers of one's own are written as well: {}", text(&again.stderr));
+    let native_rules =
+        Temporary::new("rules.yaml", "ringfence: 1\nrules: [{name: a, from: any, to: any, service: any}]\n");
+    let refused = ringfence(&["import", native_rules.path()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("native already"), "{}", text(&refused.stderr));
+}

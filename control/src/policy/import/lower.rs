@@ -3,6 +3,8 @@
 mod cilium;
 mod cluster_policy;
 
+use std::collections::BTreeMap;
+
 use super::kinds::Foreign;
 use super::labels::{KIND, NAMESPACE, all_of, any_pod, of_namespace, of_pod};
 use super::network_policy::{Allow, NetworkPolicy, Peer};
@@ -27,8 +29,9 @@ pub(super) fn inventory(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
 pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
     inventory(foreign, lowering);
     lowering.blocks_are_outside = !foreign.cilium.is_empty();
+    let wide = wide(&foreign.network_policies);
     for policy in &foreign.network_policies {
-        network_policy(policy, lowering);
+        network_policy(policy, &wide, lowering);
     }
     for policy in &foreign.cilium {
         cilium::one(policy, &foreign.cidr_groups, lowering);
@@ -37,19 +40,32 @@ pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
     open(lowering);
 }
 
+/// Policies that isolate a whole namespace in a direction, the first by name for each.
+type Wide<'p> = BTreeMap<(&'p str, &'static str), &'p str>;
+
+fn wide(policies: &[NetworkPolicy]) -> Wide<'_> {
+    let mut wide = Wide::new();
+    for policy in policies.iter().filter(|policy| policy.subject.terms.is_empty()) {
+        for direction in Direction::BOTH {
+            if policy.allows(direction).is_some() {
+                let name = policy.name.value.as_str();
+                let first = wide.entry((policy.namespace.as_str(), direction.name())).or_insert(name);
+                *first = (*first).min(name);
+            }
+        }
+    }
+    wide
+}
+
 /// A network policy: its allows, and a deny for everything else in the directions that it isolates.
-fn network_policy(policy: &NetworkPolicy, lowering: &mut Lowering<'_, '_>) {
+fn network_policy(policy: &NetworkPolicy, wide: &Wide<'_>, lowering: &mut Lowering<'_, '_>) {
     let namespace = Requirement::In(NAMESPACE.to_owned(), vec![policy.namespace.clone()]);
     let own = policy.subject.requirements(of_pod);
     let subject = [all_of(own.into_iter().chain([namespace]))];
     let base = format!("{TIER}/{}/{}", policy.namespace, policy.name.value);
     lowering.claim(&base, policy.name.span);
     for direction in Direction::BOTH {
-        let allows = match direction {
-            Direction::Ingress => &policy.ingress,
-            Direction::Egress => &policy.egress,
-        };
-        let Some(allows) = allows else { continue };
+        let Some(allows) = policy.allows(direction) else { continue };
         for (number, allow) in allows.iter().enumerate() {
             let peers = peers(allow, &policy.namespace, lowering);
             let rule = OneSided {
@@ -63,6 +79,11 @@ fn network_policy(policy: &NetworkPolicy, lowering: &mut Lowering<'_, '_>) {
                 origin: lowering.origin(allow.span),
             };
             rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));
+        }
+        let place = (policy.namespace.as_str(), direction.name());
+        if wide.get(&place).is_some_and(|name| *name != policy.name.value) {
+            // Another policy isolates the whole namespace: this one's pods are among its.
+            continue;
         }
         let rule = OneSided {
             name: format!("{base}/isolated-{}", direction.name()),

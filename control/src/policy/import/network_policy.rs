@@ -5,6 +5,7 @@
 //! source; `ports`: every port), and `[{}]` holds one entry that says nothing: a rule that allows everything, a peer
 //! that is refused, a port that is every port of TCP.
 
+use super::Direction;
 use super::blocks::{Block, block};
 use super::labels::{LabelSelector, selector};
 use super::object::{Object, number, word};
@@ -23,6 +24,16 @@ pub(super) struct NetworkPolicy {
     pub(super) ingress: Option<Vec<Allow>>,
     /// What it allows them to open, if it isolates that direction.
     pub(super) egress: Option<Vec<Allow>>,
+}
+
+impl NetworkPolicy {
+    /// What it allows in a direction, if it isolates that.
+    pub(super) fn allows(&self, direction: Direction) -> Option<&[Allow]> {
+        match direction {
+            Direction::Ingress => self.ingress.as_deref(),
+            Direction::Egress => self.egress.as_deref(),
+        }
+    }
 }
 
 /// One entry of `ingress` or `egress`.

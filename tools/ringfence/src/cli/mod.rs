@@ -2,6 +2,7 @@
 
 mod check;
 mod diff;
+mod import;
 mod life;
 mod offline;
 mod policy;
@@ -83,6 +84,15 @@ SIGHUP publishes the policy files that the configuration names again.")]
 
 Status 0 whether or not anything changes. BY names the rule before and after, for one flow of the row.")]
     Diff(DiffArgs),
+    /// Print the manifests of other systems as a native policy that means the same.
+    #[command(after_help = "Examples:
+  ringfence import cluster.yaml > policy.yaml
+  kubectl get pods,namespaces,networkpolicies -A -o yaml > cluster.yaml
+
+Read are pods and what makes them, namespaces, nodes; NetworkPolicy, ClusterNetworkPolicy, AdminNetworkPolicy,
+BaselineAdminNetworkPolicy; Cilium's policies at layers 3 and 4. What is not known is refused with its place. Every
+command with --policy takes the manifests themselves too.")]
+    Import(ImportArgs),
     /// Run a capture through the very packet path: one JSON line for each packet.
     #[command(after_help = "Examples:
   ringfence replay --policy policy.yaml capture.pcapng
@@ -147,6 +157,17 @@ pub(crate) struct CheckArgs {
     #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
     /// Print the diagnostics as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Manifests and directories of them; together they are one policy.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print JSON: the text as `policy`, and what was warned of as `diagnostics`.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -231,6 +252,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
+        Command::Import(args) => import::import(&args),
         Command::Explain(args) => offline::explain(&args),
         Command::Matrix(args) => offline::matrix(&args),
         Command::Diff(args) => diff::offline(&args),
