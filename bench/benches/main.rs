@@ -20,6 +20,7 @@ const STAGES: &[Stage] = &[
     ("decide", decide::bench),
     ("path", path::bench),
     ("compile", compile::bench),
+    ("change", compile::bench_change),
     ("load", compile::bench_load),
 ];
 

@@ -164,7 +164,9 @@ const fn closes(n: u32) -> bool {
     n % (WIDE * CLOSED) == WIDE * CLOSED - 1
 }
 
-fn workload(n: u32) -> Workload {
+/// Workload `n`.
+#[must_use]
+pub fn workload(n: u32) -> Workload {
     let (application, role) = place(n);
     Workload {
         name: format!("w{n}"),

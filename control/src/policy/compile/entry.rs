@@ -87,15 +87,22 @@ const ENTRY_BYTES: u64 = 16 + 48;
 pub(super) struct Entry {
     placed: Vec<(DecisionKey, u32)>,
     limits: Limits,
+    before: usize,
 }
 
 impl Entry {
-    pub(super) const fn new(limits: Limits) -> Self {
-        Self { placed: Vec::new(), limits }
+    /// `before`: how many pairs the table has in its entries already.
+    pub(super) const fn new(limits: Limits, before: usize) -> Self {
+        Self { placed: Vec::new(), limits, before }
+    }
+
+    /// How many pairs the table has in its entries with these.
+    pub(super) const fn placed(&self) -> usize {
+        self.before + self.placed.len()
     }
 
     fn room(&self, more: u64) -> Result<(), CompileError> {
-        let bytes = (self.placed.len() as u64).saturating_add(more).saturating_mul(ENTRY_BYTES);
+        let bytes = (self.placed() as u64).saturating_add(more).saturating_mul(ENTRY_BYTES);
         if bytes > self.limits.bytes {
             return Err(CompileError::TooLarge { part: Part::Entries, bytes, limit: self.limits.bytes });
         }

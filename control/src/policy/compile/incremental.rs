@@ -104,6 +104,8 @@ struct Kept {
     /// The pairs that each peer list is in, on either side.
     by_from: Vec<Vec<u32>>,
     by_to: Vec<Vec<u32>>,
+    /// How many pairs were placed in entries, those of sets that nothing has any more included.
+    placed: usize,
 }
 
 /// Sets of peer lists that may gather, beyond as many as there were, before everything is compiled anew.
@@ -118,7 +120,7 @@ impl Compiler {
         let (state, compiled) = State::new(&policy, options)?;
         let names = (0..).zip(&policy.workloads);
         let names = names.map(|(at, workload)| (workload.name.as_str().into(), at)).collect();
-        let kept = Kept::new(state);
+        let kept = Kept::new(state, compiled.stats.entries);
         let compiler = Self {
             table: Arc::new(compiled.table.clone()),
             names,
@@ -149,6 +151,21 @@ impl Compiler {
     /// # Errors
     /// [`ApplyError`]; nothing has changed then.
     pub fn apply(&mut self, change: WorkloadChange) -> Result<Applied, ApplyError> {
+        match self.attempt(change.clone()) {
+            Err(ApplyError::Compile(_)) => {}
+            done => return done,
+        }
+        // What has gathered counts against the limits: without it the change may fit.
+        self.whole()?;
+        let again = self.attempt(change).map(|applied| Applied { whole: true, ..applied });
+        if let Err(ApplyError::Compile(_)) = again {
+            // What the attempt has left would be taken for compiled.
+            self.whole()?;
+        }
+        again
+    }
+
+    fn attempt(&mut self, change: WorkloadChange) -> Result<Applied, ApplyError> {
         match change {
             WorkloadChange::Put(workload) => self.put(*workload),
             WorkloadChange::Remove(name) => self.remove(&name),
@@ -166,12 +183,9 @@ impl Compiler {
             let gone = old.addresses.iter().filter(|address| !workload.addresses.contains(address));
             change.remove = gone.map(|address| Address::from(*address)).collect();
         }
-        let described = self.kept.describe(&workload, &mut change);
-        let made = described.and_then(|parts| {
-            change.put.push((index, parts));
-            self.next(change)
-        });
-        let (table, entries) = made.map_err(|error| self.undo(error))?;
+        let parts = self.kept.describe(&workload, &mut change)?;
+        change.put.push((index, parts));
+        let (table, entries) = self.next(change)?;
         match known {
             Some(at) => self.policy.workloads[at as usize] = workload,
             None => {
@@ -191,13 +205,11 @@ impl Compiler {
             remove: gone.iter().map(|address| Address::from(*address)).collect(),
             ..TableChange::default()
         };
-        let moved =
-            (index != last).then(|| self.kept.describe(&self.policy.workloads[last as usize], &mut change));
-        let made = moved.transpose().and_then(|parts| {
-            change.put.extend(parts.map(|parts| (index, parts)));
-            self.next(change)
-        });
-        let (table, entries) = made.map_err(|error| self.undo(error))?;
+        if index != last {
+            let parts = self.kept.describe(&self.policy.workloads[last as usize], &mut change)?;
+            change.put.push((index, parts));
+        }
+        let (table, entries) = self.next(change)?;
         self.policy.workloads.swap_remove(index as usize);
         self.names.remove(name);
         if let Some(moved) = self.policy.workloads.get(index as usize) {
@@ -221,15 +233,6 @@ impl Compiler {
         Ok((self.table.changed(change).map_err(CompileError::Table)?, entries))
     }
 
-    /// What a failed change has left in the state would be taken for compiled: begins anew from the old policy.
-    fn undo(&mut self, error: CompileError) -> ApplyError {
-        match self.whole() {
-            Ok(()) => ApplyError::Compile(error),
-            // It compiled before; if it does not now, that is what must be told.
-            Err(error) => ApplyError::Compile(error),
-        }
-    }
-
     fn finish(&mut self, table: PolicyTable, entries: usize) -> Result<Applied, ApplyError> {
         self.table = Arc::new(table);
         let whole = self.kept.sets() > 2 * self.begun_with + GATHERED_MAX;
@@ -243,7 +246,7 @@ impl Compiler {
     fn whole(&mut self) -> Result<(), CompileError> {
         let options = CompileOptions { wires: &self.wires, limits: self.limits, staged: self.staged };
         let (state, compiled) = State::new(&self.policy, &options)?;
-        self.kept = Kept::new(state);
+        self.kept = Kept::new(state, compiled.stats.entries);
         self.begun_with = self.kept.sets();
         self.table = Arc::new(compiled.table);
         Ok(())
@@ -251,9 +254,9 @@ impl Compiler {
 }
 
 impl Kept {
-    fn new(state: State) -> Self {
+    fn new(state: State, placed: usize) -> Self {
         let matcher = Matcher::new(&state.profiles, &state.vocabulary);
-        let mut kept = Self { state, matcher, by_from: Vec::new(), by_to: Vec::new() };
+        let mut kept = Self { state, matcher, by_from: Vec::new(), by_to: Vec::new(), placed };
         (0..number(kept.state.pairs.len())).for_each(|pair| kept.index(pair));
         kept
     }
@@ -284,11 +287,12 @@ impl Kept {
         let (mut addresses, mut answers) = (Vec::new(), Vec::new());
         let each = |address, profile| addresses.push((address, profile));
         state.profiles.describe(workload, &state.space, &state.vocabulary, &mut answers, 0, each);
-        let mut entry = Entry::new(state.limits);
+        let mut entry = Entry::new(state.limits, self.placed);
         for profile in number(state.classes.len())..number(state.profiles.len()) {
             let class = self.class(profile, &mut entry)?;
             self.state.classes.push(class);
         }
+        self.placed = entry.placed();
         let State { pairs, blocks, classes, wires, .. } = &mut self.state;
         change.entries.extend(entry.finish(pairs, blocks)?);
         change.intervals.extend(blocks.take(false));

@@ -90,7 +90,7 @@ impl State {
         }
 
         let (levels, classes) = tell_apart(policy, &enforced, &vocabulary, &profiles, &pairs, limits)?;
-        let mut entry = Entry::new(limits);
+        let mut entry = Entry::new(limits, 0);
         entry.all(&pairs, &levels)?;
         let mut blocks = Blocks::new(parts, limits);
         let entries = entry.finish(&pairs, &mut blocks)?;

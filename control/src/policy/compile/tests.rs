@@ -5,7 +5,9 @@ use dataplane::address::Address;
 use dataplane::policy::{Behind, ServiceKey};
 use dataplane::verdict::{RuleId, Verdict, WireId};
 
-use super::{CompileError, CompileOptions, Compiled, Limits, Part, compile};
+use super::{
+    ApplyError, CompileError, CompileOptions, Compiled, Compiler, Limits, Part, WorkloadChange, compile,
+};
 use crate::policy::valid::{
     Action, Gates, Labels, Network, Origin, Prefix, Requirement, Rule, Selector, ServiceRange, Tier,
     ValidPolicy, Workload,
@@ -261,4 +263,31 @@ fn one_rule_for_5_000_applications_that_talk_to_themselves() {
     let limits = Limits { bytes: 1 << 20 };
     let error = compile(&estate, &CompileOptions { limits, ..CompileOptions::default() }).unwrap_err();
     assert!(matches!(error, CompileError::TooLarge { part: Part::Memberships, .. }), "{error}");
+}
+
+#[test]
+fn a_change_beyond_the_limit_is_refused_and_leaves_the_table() {
+    // Memberships and entries of 500 applications fit; a workload that is in 400 of them at once does not.
+    let limits = Limits { bytes: 40_000 };
+    let (mut compiler, _) =
+        Compiler::new(estate(500), &CompileOptions { limits, ..CompileOptions::default() }).unwrap();
+    let before = compiler.table().clone();
+    let apps = |range: std::ops::Range<u32>| -> Box<Workload> {
+        let mut new = workload("new", "10.9.0.1", &[]);
+        let values = range.map(|n| format!("app{n}")).collect();
+        new.labels.insert("app".to_owned(), values);
+        Box::new(new)
+    };
+    let error = compiler.apply(WorkloadChange::Put(apps(0..400))).unwrap_err();
+    assert!(
+        matches!(error, ApplyError::Compile(CompileError::TooLarge { part: Part::Entries, .. })),
+        "{error}"
+    );
+    assert_eq!(compiler.policy().workloads.len(), 2000);
+    assert_eq!(compiler.table().workloads(), before.workloads());
+    // What does not stay gathers only until it is in the way.
+    for n in 0..60 {
+        let applied = compiler.apply(WorkloadChange::Put(apps(n..n + 2))).unwrap();
+        assert_eq!(applied.table.workloads(), 2001);
+    }
 }
