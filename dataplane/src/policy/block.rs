@@ -1,6 +1,5 @@
 //! What an entry says of services: which rules come first, and where that changes.
 
-use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::hit::Hit;
@@ -28,15 +27,22 @@ impl Interval {
     }
 }
 
-/// The intervals of one entry, sorted and disjoint. One interval, or two with the same hits, are held in place, so
-/// that a lookup that found the entry need look no further; others are found in [`Intervals`].
+/// The intervals of one entry, disjoint. One interval, or two with the same hits, are held in place, so that a lookup
+/// that found the entry need look no further; others are found in [`Intervals`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    egress: Hit,
-    ingress: Hit,
-    /// First and last key of each interval. [`ELSEWHERE`] as the very first key: then they are chunk, start and
-    /// length.
-    ranges: [[u32; 2]; 2],
+pub struct Block(Place);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// [`ELSEWHERE`], or the first key of the first interval.
+    first: u32,
+    /// Held in place: the last key. Elsewhere: the chunk.
+    last: u32,
+    /// Held in place: the second interval. Elsewhere: where in the chunk the points begin, and how many places they
+    /// have; right after them come the spans.
+    second: [u32; 2],
+    /// Held in place: the hits. Elsewhere: the first is how many spans there are.
+    hits: [u32; 2],
 }
 
 /// Above every service key.
@@ -44,23 +50,89 @@ const ELSEWHERE: u32 = u32::MAX;
 /// A range that holds nothing.
 const NOTHING: [u32; 2] = [1, 0];
 
-impl Block {
-    /// The block of `intervals`, if it can be held in place.
+/// What a chunk of intervals is made of, block by block. Of one block, intervals of few services (its *points*) are
+/// found by a hash of the service, each under every service it holds; the others (its *spans*) by a search. So many
+/// rules that each name another port cost a lookup no more than one.
+#[derive(Clone, Debug, Default)]
+pub struct Chunk(Vec<Interval>);
+
+/// The most services an interval holds to be a point.
+const POINT: u32 = 4;
+/// A place for a point that is free; holds nothing.
+const FREE: Interval = Interval { first: 1, last: 0, egress: Hit::NONE, ingress: Hit::NONE };
+
+fn home(service: u32, places: u32) -> usize {
+    // The fraction of the golden ratio spreads keys that follow each other.
+    let spread = u64::from(service.wrapping_mul(0x9e37_79b1));
+    ((spread * u64::from(places)) >> 32) as usize
+}
+
+impl Chunk {
+    /// The block of `intervals`, which are sorted and disjoint: held in place if it can be, else added to this chunk,
+    /// which will be that of the given number ([`PolicyTable::interval_chunks`](super::PolicyTable::interval_chunks);
+    /// 0 in a new table). `None` if there are no intervals, or more than 32 bits can count.
     #[must_use]
-    pub fn in_place(intervals: &[Interval]) -> Option<Self> {
-        let (one, second) = match intervals {
-            [one] => (one, NOTHING),
-            [one, two] if one.hits() == two.hits() => (one, [two.first, two.last]),
-            _ => return None,
+    pub fn block(&mut self, number: u32, intervals: &[Interval]) -> Option<Block> {
+        let in_place = |one: &Interval, second| Place {
+            first: one.first,
+            last: one.last,
+            second,
+            hits: [one.egress.bits(), one.ingress.bits()],
         };
-        Some(Self { egress: one.egress, ingress: one.ingress, ranges: [[one.first, one.last], second] })
+        match intervals {
+            [] => None,
+            [one] => Some(Block(in_place(one, NOTHING))),
+            [one, two] if one.hits() == two.hits() => Some(Block(in_place(one, [two.first, two.last]))),
+            _ => self.append(number, intervals),
+        }
     }
 
-    /// The block of `len` intervals from `start` on in a chunk of intervals: those a table was made with are chunk 0,
-    /// those of each change the next ([`PolicyTable::interval_chunks`](super::PolicyTable::interval_chunks)).
+    fn append(&mut self, number: u32, intervals: &[Interval]) -> Option<Block> {
+        let (points, spans): (Vec<Interval>, Vec<Interval>) =
+            intervals.iter().partition(|one| one.last - one.first < POINT);
+        let held: u32 = points.iter().map(|one| one.last - one.first + 1).sum();
+        let places = if held == 0 { 0 } else { held + held / 2 + 1 };
+        let start = self.0.len();
+        self.0.resize(start + places as usize, FREE);
+        let table = self.0.get_mut(start..)?;
+        for one in points {
+            for service in one.first..=one.last {
+                let mut at = home(service, places);
+                while table[at].first <= table[at].last {
+                    at = if at + 1 == table.len() { 0 } else { at + 1 };
+                }
+                table[at] = one;
+            }
+        }
+        let count = u32::try_from(spans.len()).ok()?;
+        self.0.extend(spans);
+        u32::try_from(self.0.len()).ok()?;
+        let second = [u32::try_from(start).ok()?, places];
+        Some(Block(Place { first: ELSEWHERE, last: number, second, hits: [count, 0] }))
+    }
+
+    /// Its size, bytes.
     #[must_use]
-    pub const fn at(chunk: u32, start: u32, len: NonZeroU32) -> Self {
-        Self { egress: Hit::NONE, ingress: Hit::NONE, ranges: [[ELSEWHERE, chunk], [start, len.get()]] }
+    pub const fn bytes(&self) -> usize {
+        self.0.len() * size_of::<Interval>()
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether every interval is in order and names rules below `rules`.
+    pub(super) fn is_sound(&self, rules: u32) -> bool {
+        let is_sound = |one: &Interval| {
+            *one == FREE
+                || one.first <= one.last
+                    && one.last != ELSEWHERE
+                    && one.egress.is_below(rules)
+                    && one.ingress.is_below(rules)
+        };
+        self.0.iter().all(is_sound)
     }
 }
 
@@ -69,56 +141,77 @@ impl Block {
 pub(super) struct Intervals(Vec<Arc<[Interval]>>);
 
 impl Intervals {
-    pub(super) fn new(first: Vec<Interval>) -> Self {
-        Self(vec![first.into()])
+    pub(super) fn new(first: Chunk) -> Self {
+        Self(vec![first.0.into()])
     }
 
-    pub(super) fn push(&mut self, chunk: Vec<Interval>) {
-        self.0.push(chunk.into());
+    pub(super) fn push(&mut self, chunk: Chunk) {
+        self.0.push(chunk.0.into());
     }
 
     pub(super) const fn chunks(&self) -> usize {
         self.0.len()
     }
 
-    fn of(&self, block: &Block) -> Option<&[Interval]> {
-        let [[_, chunk], [start, len]] = block.ranges;
-        let start = start as usize;
-        self.0.get(chunk as usize)?.get(start..start.checked_add(len as usize)?)
+    /// The points and the spans of a block that is elsewhere.
+    #[inline]
+    fn of(&self, place: &Place) -> Option<(&[Interval], &[Interval])> {
+        let [start, places] = place.second.map(|n| n as usize);
+        let middle = start.checked_add(places)?;
+        let all = self.0.get(place.last as usize)?.get(start..middle.checked_add(place.hits[0] as usize)?)?;
+        all.split_at_checked(places)
     }
 
     /// The hits of `block` for `service`.
     #[inline]
-    pub(super) fn find(&self, block: &Block, service: u32) -> Option<(Hit, Hit)> {
-        let [first, second] = block.ranges;
-        if first[0] == ELSEWHERE {
-            let intervals = self.of(block)?;
-            let after = intervals.partition_point(|interval| interval.first <= service);
-            let found = intervals.get(after.wrapping_sub(1)).filter(|interval| interval.holds(service))?;
-            return Some(found.hits());
+    pub(super) fn find(&self, Block(place): &Block, service: u32) -> Option<(Hit, Hit)> {
+        if place.first == ELSEWHERE {
+            return self.find_elsewhere(place, service);
         }
-        let holds = |range: [u32; 2]| range[0] <= service && service <= range[1];
-        (holds(first) || holds(second)).then_some((block.egress, block.ingress))
+        let [from, to] = place.second;
+        let holds = place.first <= service && service <= place.last || from <= service && service <= to;
+        holds.then_some((Hit::from_bits(place.hits[0]), Hit::from_bits(place.hits[1])))
+    }
+
+    fn find_elsewhere(&self, place: &Place, service: u32) -> Option<(Hit, Hit)> {
+        let (points, spans) = self.of(place)?;
+        let mut at = home(service, place.second[1]);
+        // A third of the places are free: the loop ends at one.
+        for _ in 0..points.len() {
+            let point = points.get(at)?;
+            if point.holds(service) {
+                return Some(point.hits());
+            }
+            if point.first > point.last {
+                break;
+            }
+            at = if at + 1 == points.len() { 0 } else { at + 1 };
+        }
+        let after = spans.partition_point(|span| span.first <= service);
+        spans.get(after.wrapping_sub(1)).filter(|span| span.holds(service)).map(Interval::hits)
     }
 
     /// Appends the keys at which the hits of `block` change.
-    pub(super) fn edges(&self, block: &Block, into: &mut Vec<u32>) {
-        if block.ranges[0][0] == ELSEWHERE {
-            let intervals = self.of(block).unwrap_or_default();
-            into.extend(intervals.iter().flat_map(|one| [one.first, one.last + 1]));
+    pub(super) fn edges(&self, Block(place): &Block, into: &mut Vec<u32>) {
+        if place.first == ELSEWHERE {
+            let (points, spans) = self.of(place).unwrap_or_default();
+            let used = points.iter().chain(spans).filter(|one| one.first <= one.last);
+            into.extend(used.flat_map(|one| [one.first, one.last + 1]));
             return;
         }
-        let used = block.ranges.iter().filter(|range| **range != NOTHING);
-        into.extend(used.flat_map(|[first, last]| [*first, last + 1]));
+        let used = [[place.first, place.last], place.second].into_iter().filter(|range| *range != NOTHING);
+        into.extend(used.flat_map(|[first, last]| [first, last + 1]));
     }
 
     /// Whether `block` refers to intervals that are here, or holds some itself whose rules are below `rules`.
-    pub(super) fn has(&self, block: &Block, rules: u32) -> bool {
-        if block.ranges[0][0] == ELSEWHERE {
-            return self.of(block).is_some_and(|intervals| !intervals.is_empty());
+    pub(super) fn has(&self, Block(place): &Block, rules: u32) -> bool {
+        if place.first == ELSEWHERE {
+            return self.of(place).is_some();
         }
-        let [first, second] = block.ranges;
-        first[0] <= first[1] && (second == NOTHING || second[0] <= second[1]) && is_known(block, rules)
+        let [first, last] = place.second;
+        let hits = place.hits.map(Hit::from_bits);
+        let is_sound = place.first <= place.last && (place.second == NOTHING || first <= last);
+        is_sound && hits.iter().all(|hit| hit.is_below(rules))
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -126,33 +219,21 @@ impl Intervals {
     }
 }
 
-fn is_known(block: &Block, rules: u32) -> bool {
-    [block.egress, block.ingress].iter().all(|hit| hit.is_below(rules))
-}
-
-/// Whether every interval is in order and names rules below `rules`.
-pub(super) fn are_sound(intervals: &[Interval], rules: u32) -> bool {
-    let is_sound = |one: &Interval| {
-        one.first <= one.last
-            && one.last != ELSEWHERE
-            && one.egress.is_below(rules)
-            && one.ingress.is_below(rules)
-    };
-    intervals.iter().all(is_sound)
-}
-
 #[cfg(test)]
 mod tests {
-    use core::num::NonZeroU32;
+    use proptest::prelude::*;
 
-    use super::{Block, Hit, Interval, Intervals};
+    use super::{Chunk, Hit, Interval, Intervals};
     use crate::policy::HitAction;
     use crate::verdict::RuleId;
 
+    fn piece(first: u32, last: u32, rule: u32) -> Interval {
+        let hit = Hit::new(RuleId(rule), HitAction::Allow, false).unwrap();
+        Interval { first, last, egress: hit, ingress: Hit::NONE }
+    }
+
     #[test]
-    fn a_block_finds_the_same_in_place_and_elsewhere() {
-        let hit = |n| Hit::new(RuleId(n), HitAction::Allow, false).unwrap();
-        let piece = |first, last, n| Interval { first, last, egress: hit(n), ingress: Hit::NONE };
+    fn what_is_held_in_place_needs_no_chunk() {
         for (name, intervals, in_place) in [
             ("one", vec![piece(5, 9, 6)], true),
             ("one that holds all", vec![piece(0, 0xff_ffff, 6)], true),
@@ -160,23 +241,44 @@ mod tests {
             ("two under two rules", vec![piece(5, 9, 6), piece(10, 20, 7)], false),
             ("three", vec![piece(5, 9, 6), piece(11, 12, 6), piece(14, 15, 6)], false),
         ] {
-            let held = Block::in_place(&intervals);
-            assert_eq!(held.is_some(), in_place, "{name}");
-            let len = NonZeroU32::new(u32::try_from(intervals.len()).unwrap()).unwrap();
-            let mut store = Intervals::new(Vec::new());
-            store.push([vec![piece(0, 1, 9)], intervals.clone()].concat());
-            let elsewhere = Block::at(1, 1, len);
-            assert!(store.has(&elsewhere, 10) && held.is_none_or(|held| store.has(&held, 10)), "{name}");
-            assert!(!store.has(&Block::at(1, 2, len), 10) && !store.has(&Block::at(2, 0, len), 10), "{name}");
-            for block in held.into_iter().chain([elsewhere]) {
-                for service in (0..30).chain([0xff_ffff]) {
-                    let expected = intervals.iter().find(|one| one.holds(service)).map(Interval::hits);
-                    assert_eq!(store.find(&block, service), expected, "{name} {service}");
-                }
-                let mut edges = Vec::new();
-                store.edges(&block, &mut edges);
-                assert_eq!(edges.len(), 2 * intervals.len(), "{name}");
+            let mut chunk = Chunk::default();
+            let block = chunk.block(0, &intervals).unwrap();
+            assert_eq!(chunk.is_empty(), in_place, "{name}");
+            assert!(chunk.is_sound(8) && (in_place || !chunk.is_sound(6)), "{name}");
+            let store = Intervals::new(chunk);
+            assert!(store.has(&block, 8), "{name}");
+            assert_eq!(Intervals::new(Chunk::default()).has(&block, 8), in_place, "{name}");
+            assert_eq!(store.has(&block, 6), !in_place, "rules of chunks are checked with these");
+        }
+        assert_eq!(Chunk::default().block(0, &[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_service_is_found_where_it_is(
+            gaps in proptest::collection::vec((1_u32..30, 0_u32..30), 1..60),
+            before in 0_usize..3,
+        ) {
+            // Disjoint intervals with gaps between, each under its own rule; some narrow, some wide.
+            let (mut intervals, mut next) = (Vec::new(), 0);
+            for (rule, (gap, width)) in (6..).zip(gaps) {
+                intervals.push(piece(next + gap, next + gap + width, rule));
+                next += gap + width + 1;
             }
+            let mut chunk = Chunk::default();
+            for _ in 0..before {
+                chunk.block(1, &[piece(1, 2, 6), piece(3, 4, 7), piece(5, 90, 8)]).unwrap();
+            }
+            let block = chunk.block(1, &intervals).unwrap();
+            let mut store = Intervals::new(Chunk::default());
+            store.push(chunk);
+            for service in 0..next + 40 {
+                let expected = intervals.iter().find(|one| one.holds(service)).map(Interval::hits);
+                prop_assert_eq!(store.find(&block, service), expected, "{}", service);
+            }
+            let mut edges = Vec::new();
+            store.edges(&block, &mut edges);
+            prop_assert!(intervals.iter().all(|one| edges.contains(&one.first) && edges.contains(&(one.last + 1))));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The next table from this one: what changes is copied, the rest is shared.
 
 use super::PolicyTable;
-use super::block::are_sound;
 use super::map::Map;
 use super::table::{Addresses, Owned, TableChange, TableError, halves, known};
 use crate::address::Address;
@@ -14,7 +13,7 @@ impl PolicyTable {
     /// What is wrong with the change.
     pub fn changed(&self, change: TableChange) -> Result<Self, TableError> {
         let mut next = self.clone();
-        known("intervals", are_sound(&change.intervals, self.rules()))?;
+        known("intervals", change.intervals.is_sound(self.rules()))?;
         next.decisions.push(change.intervals);
         let sound = |(_, block): &(_, _)| next.decisions.intervals().has(block, self.rules());
         known("entries", change.entries.iter().all(sound))?;

@@ -13,10 +13,10 @@
 use core::num::NonZeroU64;
 
 use super::answer::{answer, combine};
-use super::block::{Block, Interval, Intervals};
+use super::block::{Block, Chunk, Intervals};
 use super::class::{Class, ID_BITS, Layer, Layers, Side};
 use super::hit::Hit;
-use super::map::{Filter, Map};
+use super::map::{Filter, Key, Map};
 use super::service::ServiceKey;
 use crate::verdict::{Decision, OnRevoke, RuleId};
 
@@ -92,7 +92,7 @@ impl Decisions {
         self.mark(entries);
     }
 
-    pub(super) fn push(&mut self, chunk: Vec<Interval>) {
+    pub(super) fn push(&mut self, chunk: Chunk) {
         if !chunk.is_empty() {
             self.intervals.push(chunk);
         }
@@ -159,7 +159,8 @@ impl Decisions {
     #[inline]
     fn entry(&self, stage: u8, layer: Layer, from: Side, to: Side) -> Option<Block> {
         let key = DecisionKey::new(stage, layer, from.id(layer.from), to.id(layer.to)).0;
-        if self.filter.passes(key) { self.entries.get(key) } else { None }
+        let hash = key.mix();
+        if self.filter.passes(hash) { self.entries.get_hashed(key, hash) } else { None }
     }
 
     /// Appends the service keys at which the decision on a pair of classes may change.

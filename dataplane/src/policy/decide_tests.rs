@@ -2,7 +2,7 @@ use super::*;
 use crate::address::Address;
 use crate::policy::answer::Answer;
 use crate::policy::testing::{Sample, Who};
-use crate::policy::{ANY_ID, GateMode, HitAction, Level, TableChange};
+use crate::policy::{ANY_ID, GateMode, HitAction, Interval, Level, TableChange};
 use crate::policy::{Behind, PolicyTable, TableError};
 use crate::verdict::{Gate, Verdict, WireId};
 
@@ -174,7 +174,11 @@ fn parts_that_contradict_themselves_are_refused() {
     assert_eq!(PolicyTable::new(unknown_rule).unwrap_err(), TableError::Reference("entries"));
 
     let mut beyond = Sample::new().allow(Who::Any, Who::Any, ALL).parts();
-    beyond.entries[0].1 = Block::at(0, 0, core::num::NonZeroU32::MIN);
+    let piece = |first, n| {
+        let hit = Hit::new(rule(n), HitAction::Allow, false).unwrap();
+        Interval { first, last: first, egress: hit, ingress: hit }
+    };
+    beyond.entries[0].1 = Chunk::default().block(0, &[piece(1, 0), piece(2, 1)]).unwrap();
     assert_eq!(PolicyTable::new(beyond).unwrap_err(), TableError::Reference("entries"));
 }
 
@@ -215,7 +219,8 @@ fn a_gate_that_passes_asks_the_next_stage() {
     {
         let one = Interval { first: 0, last: HTTPS + u32::from(stage), egress, ingress };
         let any = Layer { from: Level::Any, to: Level::Any };
-        parts.entries.push((DecisionKey::new(stage, any, ANY_ID, ANY_ID), Block::in_place(&[one]).unwrap()));
+        let block = parts.intervals.block(0, &[one]).unwrap();
+        parts.entries.push((DecisionKey::new(stage, any, ANY_ID, ANY_ID), block));
     }
     let table = PolicyTable::new(parts).unwrap();
     for (name, service, expected) in [
@@ -231,22 +236,15 @@ fn a_gate_that_passes_asks_the_next_stage() {
 
 #[test]
 fn the_rule_that_allows_says_what_revocation_does() {
-    let hit = Hit::new(rule(0), HitAction::Allow, false).unwrap();
-    let mut parts = Sample::new()
+    let table = Sample::new()
         .workload(&["10.0.0.1"])
         .workload(&["10.0.0.2"])
         .allow(Who::Workload(0), Who::Any, (1, 9))
+        .on_revoke(OnRevoke::Drain(30))
         .rule(Who::Any, Who::Any, (10, 19), HitAction::Deny)
+        .on_revoke(OnRevoke::Keep)
         .allow(Who::Any, Who::Any, ALL)
-        .parts();
-    parts.revoke = vec![(rule(0), OnRevoke::Drain(30)), (rule(1), OnRevoke::Keep)];
-    let marked = |hit: Hit| if hit.rule() < rule(2) { hit.with_revoke() } else { hit };
-    for interval in &mut parts.intervals {
-        (interval.egress, interval.ingress) = (marked(interval.egress), marked(interval.ingress));
-    }
-    let narrow = Interval { first: 1, last: 9, egress: marked(hit), ingress: marked(hit) };
-    parts.entries[0].1 = Block::in_place(&[narrow]).unwrap();
-    let table = PolicyTable::new(parts).unwrap();
+        .build();
     for (name, service, expected) in [
         ("drained", 5, OnRevoke::Drain(30)),
         ("a deny has nothing to revoke", 15, OnRevoke::Cut),
@@ -290,6 +288,8 @@ fn a_changed_table_decides_anew_and_leaves_the_old_one() {
         .allow(Who::Workload(0), Who::Workload(1), ALL)
         .build();
     let parts = |address: &str| Sample::new().workload(&[address]).parts().workloads.remove(0);
+    let hit = Hit::new(rule(0), HitAction::Reject, false).unwrap();
+    let rejecting = Interval { first: 0, last: 9, egress: Hit::NONE, ingress: hit };
     // The first takes the second's place, with its own address; the second and third go, and all their addresses.
     let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
     let change = TableChange {
@@ -298,15 +298,9 @@ fn a_changed_table_decides_anew_and_leaves_the_old_one() {
         workloads: 1,
         entries: vec![(
             DecisionKey::new(0, Layer { from: Level::Any, to: Level::Narrow }, ANY_ID, 1),
-            Block::in_place(&[Interval {
-                first: 0,
-                last: 9,
-                egress: Hit::NONE,
-                ingress: Hit::new(rule(0), HitAction::Reject, false).unwrap(),
-            }])
-            .unwrap(),
+            Chunk::default().block(1, &[rejecting]).unwrap(),
         )],
-        intervals: Vec::new(),
+        intervals: Chunk::default(),
     };
     let new = old.changed(change).unwrap();
     assert_eq!((new.workloads(), old.workloads()), (1, 3));

@@ -52,6 +52,15 @@ impl Hit {
         RuleId(self.0 >> ID_SHIFT)
     }
 
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The inverse of [`Hit::bits`].
+    pub(super) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Whether it names no rule, or one below `rules`.
     pub(super) const fn is_below(self, rules: u32) -> bool {
         self.0 == Self::NONE.0 || self.rule().0 < rules

@@ -103,7 +103,12 @@ impl<K: Key, V: Copy> Map<K, V> {
     /// The value of `key`.
     #[inline]
     pub(super) fn get(&self, key: K) -> Option<V> {
-        let hash = key.mix();
+        self.get_hashed(key, key.mix())
+    }
+
+    /// As [`Map::get`], where `hash` is that of `key`.
+    #[inline]
+    pub(super) fn get_hashed(&self, key: K, hash: u64) -> Option<V> {
         let shard = self.shards.get(upper(hash, self.shards.len()))?;
         let mut at = lower(hash, shard.len());
         // A shard is never full: the loop ends at an empty slot.
@@ -205,10 +210,10 @@ impl Filter {
         self.0 = words.into();
     }
 
-    /// `false`: the key is not in the map.
+    /// `false`: no key with this hash is in the map.
     #[inline]
-    pub(super) fn passes<K: Key>(&self, key: K) -> bool {
-        let (word, bits) = place(key.mix(), self.0.len());
+    pub(super) fn passes(&self, hash: u64) -> bool {
+        let (word, bits) = place(hash, self.0.len());
         self.0.get(word).is_none_or(|word| word & bits == bits)
     }
 

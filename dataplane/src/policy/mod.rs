@@ -21,7 +21,7 @@ mod table;
 pub(crate) mod testing;
 
 pub use binding::{Behind, Binding, Listening, Owner};
-pub use block::{Block, Interval};
+pub use block::{Block, Chunk, Interval};
 pub use class::{ANY_ID, Class, EMPTY_ID, GateMode, ID_LIMIT, LEVELS, Layer, Layers, Level, Side};
 pub use decide::DecisionKey;
 pub use hit::{Hit, HitAction};

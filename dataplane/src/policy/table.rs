@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use super::binding::{Behind, Binding, Bindings, Ear, Listening, Owner};
-use super::block::{Block, Interval, Intervals, are_sound};
+use super::block::{Block, Chunk, Intervals};
 use super::class::Class;
 use super::decide::{DecisionKey, Decisions};
 use super::map::Map;
@@ -76,7 +76,7 @@ pub struct TableParts {
     /// The entries, in any order, keys distinct.
     pub entries: Vec<(DecisionKey, Block)>,
     /// The intervals of the blocks that do not hold them in place.
-    pub intervals: Vec<Interval>,
+    pub intervals: Chunk,
     /// EtherTypes beside IP and ARP that pass; sorted.
     pub ether_types: Vec<u16>,
     /// What the rules of hits made with [`Hit::with_revoke`](super::Hit::with_revoke) say; sorted by rule.
@@ -96,8 +96,8 @@ pub struct TableChange {
     pub workloads: u32,
     /// New entries, keys distinct.
     pub entries: Vec<(DecisionKey, Block)>,
-    /// The next chunk of intervals; none if there are none.
-    pub intervals: Vec<Interval>,
+    /// The next chunk of intervals; an empty one is none.
+    pub intervals: Chunk,
 }
 
 /// Why parts do not make a table: a fault of the compiler, never of the policy.
@@ -193,7 +193,7 @@ impl PolicyTable {
     pub fn new(parts: TableParts) -> Result<Self, TableError> {
         let rules = parts.rules;
         known("rules", RuleId::FIRST.0 <= rules)?;
-        known("intervals", are_sound(&parts.intervals, rules))?;
+        known("intervals", parts.intervals.is_sound(rules))?;
         known("revocations", parts.revoke.is_sorted_by(|a, b| a.0 < b.0))?;
         known("ether types", parts.ether_types.is_sorted())?;
         let intervals = Intervals::new(parts.intervals);

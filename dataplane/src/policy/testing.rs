@@ -1,14 +1,13 @@
 //! Small tables for the tests of this crate, made without the compiler.
 
-use core::num::NonZeroU32;
 use std::collections::BTreeMap;
 
 use super::{
-    ANY_ID, Behind, Block, Class, DecisionKey, EMPTY_ID, End, GateMode, Hit, HitAction, Interval, Layer,
-    Layers, Level, Listening, PolicyTable, Side, TableParts, WorkloadParts,
+    ANY_ID, Behind, Class, DecisionKey, EMPTY_ID, End, GateMode, Hit, HitAction, Interval, Layer, Layers,
+    Level, Listening, PolicyTable, Side, TableParts, WorkloadParts,
 };
 use crate::address::{Address, Mac};
-use crate::verdict::RuleId;
+use crate::verdict::{OnRevoke, RuleId};
 
 /// One end of a sample rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +96,15 @@ impl Sample {
         self
     }
 
+    /// Says what revocation does to the flows of the last rule.
+    pub(crate) fn on_revoke(mut self, on_revoke: OnRevoke) -> Self {
+        let last = RuleId(self.parts.rules - 1);
+        let spans = self.rules.values_mut().flatten().filter(|span| span.2.rule() == last);
+        spans.for_each(|span| span.2 = span.2.with_revoke());
+        self.parts.revoke.push((last, on_revoke));
+        self
+    }
+
     /// Adds an allow rule.
     pub(crate) fn allow(self, from: Who, to: Who, services: (u32, u32)) -> Self {
         self.rule(from, to, services, HitAction::Allow)
@@ -111,7 +119,7 @@ impl Sample {
     pub(crate) fn parts(mut self) -> TableParts {
         for (&(from, to), rules) in &self.rules {
             let ((from_level, from_id), (to_level, to_id)) = (from.key(), to.key());
-            let block = block(&mut self.parts.intervals, &cut(rules));
+            let block = self.parts.intervals.block(0, &cut(rules)).unwrap();
             let layer = Layer { from: from_level, to: to_level };
             self.parts.entries.push((DecisionKey::new(0, layer, from_id, to_id), block));
         }
@@ -127,15 +135,6 @@ impl Sample {
 fn class(id: u32, mode: GateMode) -> Class {
     let side = Side::new(id, EMPTY_ID, Layers::ALL, mode).unwrap();
     Class { from: side, to: side }
-}
-
-/// The block of `made`, which is put into `intervals` if need be.
-fn block(intervals: &mut Vec<Interval>, made: &[Interval]) -> Block {
-    Block::in_place(made).unwrap_or_else(|| {
-        let start = u32::try_from(intervals.len()).unwrap();
-        intervals.extend_from_slice(made);
-        Block::at(0, start, NonZeroU32::new(u32::try_from(made.len()).unwrap()).unwrap())
-    })
 }
 
 /// The pieces in which the first of `rules` does not change.

@@ -2,14 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::num::NonZeroU32;
 
-use dataplane::policy::{Block, Hit, Interval};
+use dataplane::policy::{Block, Chunk, Hit, Interval};
 use hashbrown::HashMap;
 
 use super::Limits;
 use super::error::{CompileError, Part};
-use super::vocabulary::number;
 use crate::policy::valid::ServiceRange;
 
 /// A rule's hit at each gate; [`Hit::NONE`] where it does not speak.
@@ -25,7 +23,7 @@ pub(super) struct Blocks {
     limits: Limits,
     known: HashMap<Box<[u32]>, Option<Block>>,
     /// The intervals of the next chunk.
-    fresh: Vec<Interval>,
+    fresh: Chunk,
     chunk: u32,
     /// How many intervals were made, those held in place included.
     made: usize,
@@ -55,7 +53,7 @@ impl RuleParts {
 
 impl Blocks {
     pub(super) fn new(rules: RuleParts, limits: Limits) -> Self {
-        Self { rules, limits, known: HashMap::new(), fresh: Vec::new(), chunk: 0, made: 0 }
+        Self { rules, limits, known: HashMap::new(), fresh: Chunk::default(), chunk: 0, made: 0 }
     }
 
     /// The block of `rules`, in order of evaluation; `None` if they cover no service.
@@ -68,23 +66,17 @@ impl Blocks {
             _ => self.sweep(rules),
         };
         self.made += made.len();
-        let bytes = size_of::<Interval>() as u64 * self.made as u64;
-        let end = u32::try_from(self.fresh.len() + made.len());
-        if bytes > self.limits.bytes || end.is_err() {
+        let bytes = self.fresh.bytes().max(size_of::<Interval>() * self.made) as u64;
+        if bytes > self.limits.bytes {
             return Err(CompileError::TooLarge { part: Part::Intervals, bytes, limit: self.limits.bytes });
         }
-        let block = Block::in_place(&made).or_else(|| {
-            let start = number(self.fresh.len());
-            let len = NonZeroU32::new(number(made.len()))?;
-            self.fresh.extend(made);
-            Some(Block::at(self.chunk, start, len))
-        });
+        let block = self.fresh.block(self.chunk, &made);
         self.known.insert(rules.into(), block);
         Ok(block)
     }
 
     /// Ends the chunk: its intervals. An empty one does not count.
-    pub(super) fn take(&mut self, is_first: bool) -> Vec<Interval> {
+    pub(super) fn take(&mut self, is_first: bool) -> Chunk {
         self.chunk += u32::from(is_first || !self.fresh.is_empty());
         std::mem::take(&mut self.fresh)
     }

@@ -295,7 +295,7 @@ impl Kept {
         self.placed = entry.placed();
         let State { pairs, blocks, classes, wires, .. } = &mut self.state;
         change.entries.extend(entry.finish(pairs, blocks)?);
-        change.intervals.extend(blocks.take(false));
+        change.intervals = blocks.take(false);
         let class = |profile: u32| classes[profile as usize];
         let end = |(at, (address, profile)): (usize, (IpAddr, u32))| {
             let own = answers.iter().filter(|answer| answer.at == at);
