@@ -28,6 +28,8 @@ pub struct DropRecord {
     pub rule: Option<RuleId>,
     /// Its addresses and service key, as far as headers could be read.
     pub flow: Option<DroppedFlow>,
+    /// Whether it was a fragment that had been held, and is no frame of the batch at hand.
+    pub held: bool,
 }
 
 /// Who spoke to whom, in a dropped IP packet.

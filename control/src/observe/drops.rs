@@ -193,6 +193,7 @@ mod tests {
             epoch: Epoch(epoch),
             rule: None,
             flow: None,
+            held: false,
         }
     }
 

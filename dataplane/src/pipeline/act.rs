@@ -5,12 +5,12 @@ use crate::clock::Now;
 use crate::counters::WorkerCounters;
 use crate::flow::fragments::{Later, Settled};
 use crate::frame::{Frame, Umem};
-use crate::headers::{Ip, Transport};
+use crate::headers::{self, Headers, Ip, Network, Transport};
 use crate::policy::{ServiceKey, Snapshot};
-use crate::records::{DropRecord, DroppedFlow};
+use crate::records::{DropRecord, DroppedFlow, Records};
 use crate::transmit::checksum;
 use crate::transmit::reject::{self, Answer};
-use crate::verdict::Epoch;
+use crate::verdict::{Epoch, Side, WireId};
 
 use super::judge::{Loss, Told};
 use super::{Arrival, Outbox, Path};
@@ -41,26 +41,17 @@ impl Path {
         loss: Loss,
         out: &mut Outbox,
     ) {
-        self.counters.dropped(loss.reason).add(1);
-        let flow = scene.ip.map(|ip| DroppedFlow {
-            source: ip.source,
-            destination: ip.destination,
-            service: ServiceKey::of(ip.protocol, &ip.transport).value(),
-        });
-        let record = DropRecord {
-            at: scene.arrival.now,
-            wire: scene.arrival.wire,
-            side: scene.arrival.side,
-            reason: loss.reason,
-            epoch: scene.snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch),
-            rule: loss.rule,
-            flow,
-        };
-        self.records.dropped(record, &self.counters);
+        let Arrival { wire, side, now } = scene.arrival;
+        let epoch = scene.snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch);
+        self.book(epoch, now).lost(wire, side, loss, scene.ip, false);
         if let (Told::Sender | Told::BothEnds, Some(ip)) = (loss.told, scene.ip) {
             self.tell(umem, scene.arrival, ip, &frame, loss.told, out);
         }
         umem.release(frame);
+    }
+
+    fn book(&self, epoch: Epoch, now: Now) -> Book<'_> {
+        Book { counters: &self.counters, records: &self.records, epoch, now }
     }
 
     /// Makes the frames that say that this one was refused, as far as the limit lets it.
@@ -116,11 +107,13 @@ impl Path {
         out: &mut Outbox,
     ) {
         let Arrival { wire, side, now } = scene.arrival;
-        let Self { fragments, counters, .. } = self;
+        let epoch = scene.snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch);
+        let Self { fragments, counters, records, .. } = self;
+        let book = Book { counters, records, epoch, now };
         if let (Transport::Later, Err(loss)) = (ip.transport, verdict) {
             return self.drop(umem, scene, frame, loss, out);
         }
-        let mut settled = |settled| settle(umem, counters, settled, out);
+        let mut settled = |settled| settle(umem, book, settled, out);
         let fate = if ip.transport == Transport::Later {
             match fragments.judge_later(ip, wire, side, now, frame, &mut settled) {
                 Later::Forward(frame) => (frame, Ok(())),
@@ -142,20 +135,49 @@ impl Path {
         }
     }
 
-    /// Settles held fragments whose time is up or whose first one another worker has judged.
-    pub(super) fn settle_overdue(&mut self, umem: &mut Umem, now: Now, out: &mut Outbox) {
-        let Self { fragments, counters, .. } = self;
-        fragments.expire(now, |settled| settle(umem, counters, settled, out));
+    /// Settles held fragments whose time is up or whose first one another worker has judged, while the policy of
+    /// `epoch` is in force.
+    pub(super) fn settle_overdue(&mut self, umem: &mut Umem, epoch: Epoch, now: Now, out: &mut Outbox) {
+        let Self { fragments, counters, records, .. } = self;
+        let book = Book { counters, records, epoch, now };
+        fragments.expire(now, |settled| settle(umem, book, settled, out));
+    }
+}
+
+/// Where losses are counted and recorded.
+#[derive(Clone, Copy)]
+struct Book<'a> {
+    counters: &'a WorkerCounters,
+    records: &'a Records,
+    epoch: Epoch,
+    now: Now,
+}
+
+impl Book<'_> {
+    /// A frame that came in on `side` of `wire` is lost. `ip` is what its headers said, `held` whether it was held
+    /// before.
+    fn lost(self, wire: WireId, side: Side, loss: Loss, ip: Option<&Ip>, held: bool) {
+        let Self { counters, records, epoch, now } = self;
+        counters.dropped(loss.reason).add(1);
+        let flow = ip.map(|ip| DroppedFlow {
+            source: ip.source,
+            destination: ip.destination,
+            service: ServiceKey::of(ip.protocol, &ip.transport).value(),
+        });
+        let Loss { reason, rule, .. } = loss;
+        records.dropped(DropRecord { at: now, wire, side, reason, epoch, rule, flow, held }, counters);
     }
 }
 
 /// Sends on, or loses, a fragment that was held.
-fn settle(umem: &mut Umem, counters: &WorkerCounters, settled: Settled, out: &mut Outbox) {
-    match settled.fate {
-        Ok(()) => out.from(settled.side).push(settled.frame),
-        Err(reason) => {
-            counters.dropped(reason).add(1);
-            umem.release(settled.frame);
-        }
-    }
+fn settle(umem: &mut Umem, book: Book<'_>, settled: Settled, out: &mut Outbox) {
+    let Settled { wire, side, frame, fate } = settled;
+    let Err(reason) = fate else { return out.from(side).push(frame) };
+    let headers = headers::parse(umem.bytes(&frame));
+    let ip = match &headers {
+        Ok(Headers { network: Network::Ip(ip), .. }) => Some(ip),
+        _ => None,
+    };
+    book.lost(wire, side, Loss::of(reason), ip, true);
+    umem.release(frame);
 }

@@ -23,7 +23,7 @@ use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
 use crate::records::{Ending, FlowEvent, Records};
 use crate::transmit::limit::TokenBucket;
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, Epoch};
 
 pub use stage::{Arrival, Outbox, Stage};
 
@@ -157,9 +157,9 @@ impl Stage for Pipeline {
     }
 
     fn tick(&mut self, umem: &mut Umem, now: Now, out: &mut Outbox) {
-        self.reader.read();
+        let epoch = self.reader.read().map_or(Epoch(0), |snapshot| snapshot.epoch);
         self.path.sweep(now);
-        self.path.settle_overdue(umem, now, out);
+        self.path.settle_overdue(umem, epoch, now, out);
         self.path.counters.held.set(self.path.fragments.held() as u64);
     }
 

@@ -178,6 +178,7 @@ fn replay(
     let ending = capture::read(capture, |packet| replay.packet(packet))?;
     replay.finish()?;
     replay.summary.ending = Some(ending);
+    replay.summary.answers = replay.wire.answers();
     Ok(replay.summary)
 }
 

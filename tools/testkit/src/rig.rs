@@ -210,9 +210,9 @@ impl Rig {
         }
     }
 
-    /// The newest drop record; the older ones are thrown away.
+    /// The newest drop record of a frame that was not held before; the older ones are thrown away.
     fn last_record(&self) -> Option<DropRecord> {
-        core::iter::from_fn(|| self.records.next_drop()).last()
+        core::iter::from_fn(|| self.records.next_drop()).filter(|record| !record.held).last()
     }
 
     /// Every frame is free again or held, every packet is counted once, and every decision under its rule.

@@ -48,6 +48,30 @@ fn a_later_part_without_a_first_waits_and_then_is_lost() {
     assert!(rig.tick().is_empty());
     assert_eq!(rig.counters.held.get(), 0);
     assert_eq!(rig.counters.dropped(DropReason::FragmentNoHead).get(), 2);
+    let records: Vec<_> = core::iter::from_fn(|| rig.records.next_drop()).collect();
+    assert_eq!(records.len(), 2, "one each");
+    for record in records {
+        assert_eq!(
+            (record.reason, record.side, record.held),
+            (DropReason::FragmentNoHead, Side::Inside, true)
+        );
+        assert_eq!(record.epoch, rig.publisher.current().unwrap().epoch);
+        assert_eq!(record.flow.unwrap().source.to_ip().to_string(), "10.0.0.1");
+    }
+}
+
+#[test]
+fn every_dropped_part_has_a_record_of_its_own() {
+    for v6 in [false, true] {
+        let mut rig = rig(WEB_TO_DB);
+        let parts = parts(false, v6, 5);
+        rig.send_all(Side::Inside, &[&parts[2], &parts[1], &parts[0]]);
+        let records: Vec<_> = core::iter::from_fn(|| rig.records.next_drop()).collect();
+        let mut told: Vec<_> = records.iter().map(|record| (record.reason, record.held)).collect();
+        told.sort();
+        let follows = (DropReason::FragmentOfDropped, true);
+        assert_eq!(told, [(DropReason::Policy, false), follows, follows], "v6 {v6}");
+    }
 }
 
 #[test]

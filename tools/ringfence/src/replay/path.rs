@@ -152,6 +152,11 @@ impl MemoryWire {
         }
     }
 
+    /// Frames that the wire made itself, to tell a sender that its packet was refused.
+    pub(crate) fn answers(&self) -> u64 {
+        self.counters.made.get()
+    }
+
     /// Packets that wait for their datagram's first fragment.
     pub(crate) fn held(&self) -> usize {
         self.held.len()
@@ -186,7 +191,7 @@ impl MemoryWire {
         if forwarded.contains(&place) {
             let opened = self.counters.flows_opened.get() > opened;
             tell(packet, self.forwarded(bytes, now, opened));
-        } else if let Some(DropRecord { reason, rule, .. }) = self.records.next_drop() {
+        } else if let Some(DropRecord { reason, rule, .. }) = self.own_drop() {
             self.told[reason as usize] += 1;
             tell(packet, Fate::Drop { reason, rule });
         } else {
@@ -203,6 +208,11 @@ impl MemoryWire {
         self.pipeline.tick(&mut self.umem, now, &mut self.out);
         let forwarded = self.take_forwarded();
         self.settle(&forwarded, tell)
+    }
+
+    /// What was said of the packet at hand, if it was dropped; those held before are told by [`Self::settle`].
+    fn own_drop(&self) -> Option<DropRecord> {
+        std::iter::from_fn(|| self.records.next_drop()).filter(|record| !record.held).last()
     }
 
     fn place(&self, frame: &Frame) -> usize {

@@ -67,6 +67,8 @@ pub(super) struct Summary {
     pub(super) cut: u64,
     /// TCP packets that were captured joined and were sent on as the segments they consist of.
     pub(super) joined: u64,
+    /// Resets and ICMP errors that were made to tell senders that their packets were refused.
+    pub(super) answers: u64,
     /// Packets of link types that no wire carries.
     pub(super) links: BTreeMap<i32, u64>,
     /// Whether connections older than the capture were picked up.
@@ -111,6 +113,9 @@ impl fmt::Display for Summary {
         }
         if self.cut > 0 {
             writeln!(f, "{} packets were longer than what the capture holds of them", self.cut)?;
+        }
+        if self.answers > 0 {
+            writeln!(f, "{} resets and ICMP errors were made for senders that were refused", self.answers)?;
         }
         if self.joined > 0 {
             writeln!(

@@ -23,6 +23,7 @@ rules:
     from: {role: web}
     to: {role: db}
     service: [tcp/5432, udp/9, icmp/echo-request]
+  - {name: no-telnet, from: {role: web}, to: {role: db}, service: [tcp/23, udp/23], action: reject}
 ";
 
 /// The address that the policy gives to `web`.
@@ -151,6 +152,18 @@ fn each_packet_ends_with_its_reason() {
             "drop transport_header -",
         ]
     );
+}
+
+#[test]
+fn what_is_rejected_is_printed_and_its_answers_are_counted() {
+    let udp = Packet::udp("10.0.0.1:9", "10.0.0.2:23").source_mac(WEB);
+    let packets = [to_db(23).syn().build(), udp.build(), to_db(80).syn().build()];
+    let path = write(Format::Micros, 1, &packets);
+    let (lines, summary) = run_file(&path, POLICY, false);
+    let expected = ["drop rejected no-telnet", "drop rejected no-telnet", "drop policy default/deny"];
+    assert_eq!(lines, expected);
+    assert_eq!(summary.answers, 2);
+    assert!(summary.to_string().contains("2 resets and ICMP errors were made"), "{summary}");
 }
 
 #[test]
