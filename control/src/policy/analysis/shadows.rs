@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::Standing;
 use super::estate::{Estate, Placed, includes};
@@ -19,7 +19,7 @@ use super::ranges;
 use super::told;
 use super::work::{Exhausted, Work};
 use crate::policy::diagnostics::{Code, Diagnostic, Severity, quote};
-use crate::policy::valid::{Action, ServiceRange};
+use crate::policy::valid::{Action, Origin, ServiceRange};
 
 /// Sources, and destinations, of which flows are tried before pairs are looked at one by one.
 const TRIED: usize = 4;
@@ -240,15 +240,20 @@ impl<'p> Shadows<'_, 'p> {
 pub(super) fn warnings(estate: &Estate<'_>, standings: &[Standing]) -> told::Findings {
     let mut findings = told::Findings::default();
     let written = |one: &&Placed<'_>| one.rule.origin.line > 0 && !one.rule.origin.file.starts_with('<');
+    // What is written at one place may stand for several rules (a ringfence does): it is dead if all of them are.
+    let all = || estate.rules.iter().zip(standings);
+    let is_live = |standing: &Standing| matches!(standing, Standing::Live);
+    let live: HashSet<&Origin> =
+        all().filter(|(_, standing)| is_live(standing)).map(|(one, _)| &one.rule.origin).collect();
     let mut unexamined: Vec<&Placed<'_>> = Vec::new();
-    for (one, standing) in estate.rules.iter().zip(standings).filter(|(one, _)| written(one)) {
+    for (one, standing) in all().filter(|(one, _)| written(one)) {
         match standing {
             Standing::Live => {}
             Standing::NotExamined => unexamined.push(one),
             Standing::Dead => {
                 let empty = |list| estate.view.matched(list).is_empty();
                 // A side that selects nothing was reported where it is written.
-                if !empty(one.from) && !empty(one.to) {
+                if !empty(one.from) && !empty(one.to) && !live.contains(&one.rule.origin) {
                     findings.push(|| dead(one));
                 }
             }

@@ -16,7 +16,9 @@ fn config(path: &str) -> PathBuf {
 fn every_sample_loads_without_a_word() {
     let samples: Vec<_> =
         fs::read_dir(config("policies")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(samples.len() >= 3);
+    let samples: Vec<_> =
+        samples.into_iter().filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    assert!(samples.len() >= 18);
     for sample in samples {
         let loaded = load(std::slice::from_ref(&sample)).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
