@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, read};
+use super::{ask, candidate, change, drafts, flows, inventory, read};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,9 @@ use super::{ask, candidate, change, drafts, flows, read};
         read::history,
         ask::explain,
         ask::matrix,
+        inventory::put,
+        inventory::remove,
+        inventory::label,
         change::publish,
         change::check,
         change::rollback,
