@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use dataplane::policy::PolicyTable;
 
-use super::overlay::Overlay;
 use crate::observe::hits::Rules;
 use crate::observe::names::Names;
 use crate::policy::diff::Side;
@@ -47,8 +46,6 @@ pub enum Refusal {
     Invalid(Diagnostics),
     /// It is right, but cannot be compiled within the limits.
     Uncompilable(CompileError),
-    /// It is right, but does not go together with the inventory as it was changed.
-    Inventory(String),
 }
 
 impl fmt::Display for Refusal {
@@ -56,7 +53,6 @@ impl fmt::Display for Refusal {
         match self {
             Self::Invalid(diagnostics) => diagnostics.fmt(f),
             Self::Uncompilable(error) => error.fmt(f),
-            Self::Inventory(what) => f.write_str(what),
         }
     }
 }
@@ -68,15 +64,12 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// [`Refusal`].
 pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refusal> {
-    let (files, overlay) = Overlay::split(files);
     let texts: Vec<SourceFile> =
         files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
     let start = Instant::now();
-    let mut loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
+    let loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
     drop(texts);
-    overlay.apply(&mut loaded.policy)?;
-    let mut candidate = Candidate::new(loaded, wires)?;
-    candidate.files = overlay.join(candidate.files.to_vec()).into();
+    let candidate = Candidate::new(loaded, wires)?;
     Ok(Candidate { validate: start.elapsed().saturating_sub(candidate.compile), ..candidate })
 }
 
@@ -95,7 +88,13 @@ impl Candidate {
         let start = Instant::now();
         let options = CompileOptions { wires, ..CompileOptions::default() };
         let compiled = compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?;
-        let staged = staged_table(&loaded.policy, wires)?;
+        let has_staged = loaded.policy.tiers.iter().flat_map(|tier| &tier.rules).any(|rule| rule.staged);
+        let staged = if has_staged {
+            let options = CompileOptions { staged: true, ..options };
+            Some(Arc::new(compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?.table))
+        } else {
+            None
+        };
         let compile = start.elapsed();
         let admitted = admit(&loaded.policy, &compiled)
             .map_err(|faults| Refusal::Invalid(faults.with_snippets(&loaded.files)))?;
@@ -112,16 +111,4 @@ impl Candidate {
             compile,
         })
     }
-}
-
-/// The table as if the rules marked `staged` were enforced, if there are any.
-pub(super) fn staged_table(
-    policy: &ValidPolicy,
-    wires: &[String],
-) -> Result<Option<Arc<PolicyTable>>, Refusal> {
-    if !policy.tiers.iter().flat_map(|tier| &tier.rules).any(|rule| rule.staged) {
-        return Ok(None);
-    }
-    let options = CompileOptions { wires, staged: true, ..CompileOptions::default() };
-    Ok(Some(Arc::new(compile(policy, &options).map_err(Refusal::Uncompilable)?.table)))
 }

@@ -6,9 +6,6 @@
 mod candidate;
 mod confirm;
 mod drafts;
-mod error;
-mod inventory;
-mod overlay;
 mod publish;
 mod simulate;
 mod start;
@@ -40,9 +37,7 @@ pub use confirm::Awaiting;
 use confirm::Pending;
 use drafts::Drafts;
 pub use drafts::{Draft, DraftHits, STAGED};
-pub use error::PublishError;
-pub use inventory::{InventoryChange, InventoryChanged};
-pub use publish::{Author, Published, Terms};
+pub use publish::{Author, PublishError, Published, Terms};
 pub use simulate::{Cut, CutLimit, Recorded, Simulated, Simulation};
 pub use start::StartError;
 pub(crate) use start::{config_author, config_files};
@@ -104,8 +99,6 @@ pub struct Engine {
     drops: Mutex<Drops>,
     records: Mutex<RecordLog>,
     drafts: Mutex<Drafts>,
-    /// Kept from one change of the inventory to the next.
-    compiler: Mutex<Option<inventory::Kept>>,
     /// The policy in force, as long as nobody confirmed it.
     pending: Mutex<Option<Pending>>,
     notices: Mutex<Vec<String>>,

@@ -1,6 +1,5 @@
 //! Starting, publishing, falling back: the engine without a socket and without wires.
 
-mod inventory;
 mod life;
 
 use std::fs;

@@ -4,6 +4,7 @@ mod code;
 mod render;
 mod snippet;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -177,13 +178,29 @@ impl Diagnostics {
     /// Looks up the text at every place that has none yet in the files that were loaded.
     #[must_use]
     pub fn with_snippets(mut self, files: &[SourceFile]) -> Self {
-        let mut texts = snippet::Places::new(files);
-        for one in &mut self.list {
-            if one.snippet.is_none() {
-                one.snippet = texts.word_at(&one.file, one.line, one.column);
+        for file in files {
+            let here = |name: &str, line: u32, has: bool| !has && line > 0 && name == file.name;
+            let mut places = BTreeSet::new();
+            for one in &self.list {
+                let also = one.related.iter().filter(|at| here(&at.file, at.line, at.snippet.is_some()));
+                places.extend(also.map(|at| (at.line, at.column)));
+                if here(&one.file, one.line, one.snippet.is_some()) {
+                    places.insert((one.line, one.column));
+                }
             }
-            for also in one.related.iter_mut().filter(|also| also.snippet.is_none()) {
-                also.snippet = texts.word_at(&also.file, also.line, also.column);
+            if places.is_empty() {
+                continue;
+            }
+            let found = snippet::words_at(&file.text, &places);
+            for one in &mut self.list {
+                if here(&one.file, one.line, one.snippet.is_some()) {
+                    one.snippet = found.get(&(one.line, one.column)).cloned();
+                }
+                for at in &mut one.related {
+                    if here(&at.file, at.line, at.snippet.is_some()) {
+                        at.snippet = found.get(&(at.line, at.column)).cloned();
+                    }
+                }
             }
         }
         self

@@ -48,6 +48,10 @@ const TESTS_MAX: usize = 100_000;
 /// The most tiers of the user's own.
 const TIERS_MAX: usize = 100;
 
+/// The most service ranges and words of selectors that rules get by naming services and standing in scopes, all rules
+/// together: a few lines must not stand for gigabytes.
+const COPIED_MAX: usize = 8_000_000;
+
 /// The modes of enforcement, with what they mean.
 pub(crate) const MODES: &[(&str, Mode, &str)] = &[
     ("off", Mode::Off, "No rule is looked at; everything passes."),
@@ -63,6 +67,8 @@ struct Context<'a, 's> {
     files: Vec<Arc<str>>,
     /// Whether every file could be read whole; if not, a missing object is no fault of the one who refers to it.
     whole: bool,
+    /// Ranges and words that rules got by naming a service or standing in a scope.
+    copied: usize,
 }
 
 impl Context<'_, '_> {
@@ -73,6 +79,19 @@ impl Context<'_, '_> {
 
     fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
         self.sink.push(Finding::error(code, span, message));
+    }
+
+    /// Whether `count` more things may be copied into a rule; the first that may not are reported at `span`.
+    fn may_copy(&mut self, count: usize, span: Span) -> bool {
+        let before = self.copied;
+        self.copied = before.saturating_add(count);
+        if before <= COPIED_MAX && self.copied > COPIED_MAX {
+            let text = format!(
+                "named services and scopes stand for more than {COPIED_MAX} ranges and words in the rules up to here"
+            );
+            self.error(Code::Limit, span, text);
+        }
+        self.copied <= COPIED_MAX
     }
 
     /// Reports a list that is longer than it may be, at the first element too many.
@@ -101,7 +120,7 @@ pub(crate) fn validate(
     whole: bool,
     sink: &mut Sink<'_>,
 ) -> ValidPolicy {
-    let mut context = Context { sink, files, whole };
+    let mut context = Context { sink, files, whole, copied: 0 };
     limits(source, &mut context);
     let mut known = Known::default();
     services::define(&source.services, &mut known, &mut context);

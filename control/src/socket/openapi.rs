@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, inventory, read};
+use super::{ask, candidate, change, drafts, flows, read};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,9 +23,6 @@ use super::{ask, candidate, change, drafts, flows, inventory, read};
         read::history,
         ask::explain,
         ask::matrix,
-        inventory::put,
-        inventory::remove,
-        inventory::label,
         change::publish,
         change::check,
         change::rollback,

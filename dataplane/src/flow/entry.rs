@@ -23,18 +23,10 @@ pub(super) const WAYS: usize = 8;
 #[cfg(loom)]
 pub(super) const WAYS: usize = 2;
 
-/// Slots that are probed together. Headers and slots are two arrays, so that the headers of 64 sets share a page: a
-/// lookup reads two headers, and the TLB holds those of a large table more likely than its slots.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Set<'t> {
-    pub(super) header: &'t Header,
-    pub(super) slots: &'t Slots,
-}
-
-/// The cache line that answers most questions about the slots of a set.
+/// Slots that are probed together. The first cache line answers most questions about all of them.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(super) struct Header {
+pub(super) struct Set {
     /// Held while a key whose primary set this is gets inserted: makes "look, then insert" one step.
     pub(super) claim: AtomicU32,
     _unused: AtomicU32,
@@ -44,12 +36,6 @@ pub(super) struct Header {
     pub(super) classes: [AtomicU8; WAYS],
     /// When each slot's flow expires: milliseconds, modulo 2^32.
     pub(super) deadlines: [AtomicU32; WAYS],
-}
-
-/// The flows of a set.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(super) struct Slots {
     pub(super) entries: [Entry; WAYS],
     pub(super) rare: [Rare; WAYS],
 }
@@ -268,29 +254,19 @@ impl Entry {
     }
 }
 
-#[cfg(loom)]
-impl Header {
-    /// Of a set with no flows: what zeroed memory is.
-    pub(super) fn vacant() -> Self {
-        use core::array::from_fn;
-        Self {
-            claim: AtomicU32::new(0),
-            _unused: AtomicU32::new(0),
-            tags: Tags::vacant(),
-            classes: from_fn(|_| AtomicU8::new(0)),
-            deadlines: from_fn(|_| AtomicU32::new(0)),
-        }
-    }
-}
-
 #[cfg(any(test, loom))]
-impl Slots {
-    /// No flows: what zeroed memory is.
+impl Set {
+    /// A set with no flows: what zeroed memory is.
     pub(super) fn vacant() -> Self {
         use core::array::from_fn;
         let word = |_| AtomicU64::new(0);
         let half = |_| AtomicU32::new(0);
         Self {
+            claim: AtomicU32::new(0),
+            _unused: AtomicU32::new(0),
+            tags: Tags::vacant(),
+            classes: from_fn(|_| AtomicU8::new(0)),
+            deadlines: from_fn(half),
             entries: from_fn(|_| Entry {
                 control: AtomicU64::new(0),
                 key: from_fn(word),
@@ -315,6 +291,6 @@ impl Slots {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Entry>() == 128);
-    assert!(size_of::<Header>() == 64);
-    assert!(size_of::<Slots>() == WAYS * (128 + 24));
+    assert!(core::mem::offset_of!(Set, entries) == 64);
+    assert!(size_of::<Set>() == 64 + WAYS * (128 + 24));
 };

@@ -7,6 +7,8 @@ use dataplane::policy::TableError;
 /// A part of the table whose size is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// What the addresses of each network inherit from those around it.
+    Networks,
     /// Which address classes each peer list matches.
     Memberships,
     /// Rules entered under pairs of classes.
@@ -18,6 +20,7 @@ pub enum Part {
 impl Part {
     const fn name(self) -> &'static str {
         match self {
+            Self::Networks => "networks inside networks",
             Self::Memberships => "memberships of selectors",
             Self::Entries => "entries",
             Self::Intervals => "service intervals",
@@ -56,7 +59,7 @@ impl fmt::Display for CompileError {
             Self::TooLarge { part, bytes, limit } => write!(
                 f,
                 "the policy's {} would need {} MiB, more than the limit of {} MiB: raise the limit, or write fewer \
-                 rules whose selectors each match many different label sets",
+                 rules and networks whose selectors each match many different label sets",
                 part.name(),
                 bytes.div_ceil(1 << 20),
                 limit >> 20

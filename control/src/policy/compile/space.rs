@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::Limits;
+use super::error::{CompileError, Part};
 use super::vocabulary::{Token, Vocabulary, number};
 use crate::policy::valid::{Network, Prefix};
 
@@ -34,16 +36,24 @@ struct Own {
 }
 
 impl Space {
-    pub(super) fn new(networks: &[Network], vocabulary: &Vocabulary) -> Self {
+    /// # Errors
+    /// The contexts, of which each holds all that is in the outer ones, would need more than a sixteenth of the limit:
+    /// profiles repeat them.
+    pub(super) fn new(
+        networks: &[Network],
+        vocabulary: &Vocabulary,
+        limits: Limits,
+    ) -> Result<Self, CompileError> {
         let own = |network: &Network| Own {
             labels: network.labels.iter().filter_map(|(key, values)| vocabulary.label(key, values)).collect(),
             name: vocabulary.network(&network.name),
         };
         let own: Vec<Own> = networks.iter().map(own).collect();
-        let mut cutter = Cutter { own, contexts: vec![Context::default()], bare: None };
-        let v4 = cutter.cut(spans(networks, 32), u128::from(u32::MAX));
-        let v6 = cutter.cut(spans(networks, 128), u128::MAX);
-        Self { contexts: cutter.contexts, v4, v6 }
+        let limit = limits.bytes / 16;
+        let mut cutter = Cutter { own, contexts: vec![Context::default()], bare: None, bytes: 0, limit };
+        let v4 = cutter.cut(spans(networks, 32), u128::from(u32::MAX))?;
+        let v6 = cutter.cut(spans(networks, 128), u128::MAX)?;
+        Ok(Self { contexts: cutter.contexts, v4, v6 })
     }
 
     /// The context of an address.
@@ -89,11 +99,22 @@ struct Cutter {
     contexts: Vec<Context>,
     /// The context of addresses that are in a network of which the policy mentions nothing.
     bare: Option<u32>,
+    /// The size of all contexts together, and its limit.
+    bytes: u64,
+    limit: u64,
+}
+
+impl Context {
+    fn bytes(&self) -> u64 {
+        let keys =
+            self.keys.iter().map(|(_, tokens)| size_of::<(u32, Vec<Token>)>() + size_of_val(&**tokens));
+        (keys.sum::<usize>() + size_of_val(&*self.networks)) as u64
+    }
 }
 
 impl Cutter {
     /// Walks the prefixes, which are nested or disjoint, with a stack of those that are open.
-    fn cut(&mut self, spans: Vec<Span>, max: u128) -> Vec<(u128, u32)> {
+    fn cut(&mut self, spans: Vec<Span>, max: u128) -> Result<Vec<(u128, u32)>, CompileError> {
         let mut ranges = vec![(0, OUTSIDE)];
         let mut open = vec![(max, OUTSIDE)];
         let mut rest = spans.as_slice();
@@ -102,35 +123,43 @@ impl Cutter {
             let (group, after) = rest.split_at(same);
             close(&mut ranges, &mut open, Some(span.first), max);
             let outer = open.last().map_or(OUTSIDE, |(_, context)| *context);
-            let context = self.inner(outer, group);
+            let context = self.inner(outer, group)?;
             begin(&mut ranges, span.first, context);
             open.push((span.last, context));
             rest = after;
         }
         close(&mut ranges, &mut open, None, max);
-        ranges
+        Ok(ranges)
     }
 
     /// The context inside the networks of `group`, all with the same prefix, which lies in `outer`.
-    fn inner(&mut self, outer: u32, group: &[Span]) -> u32 {
-        let mut context = self.contexts[outer as usize].clone();
+    fn inner(&mut self, outer: u32, group: &[Span]) -> Result<u32, CompileError> {
         let mut named: Vec<Token> = group.iter().filter_map(|span| self.own[span.network].name).collect();
         let mut keys: Vec<(u32, Vec<Token>)> =
             group.iter().flat_map(|span| self.own[span.network].labels.iter().cloned()).collect();
         if named.is_empty() && keys.is_empty() {
             if outer != OUTSIDE {
-                return outer;
+                return Ok(outer);
             }
             if let Some(bare) = self.bare {
-                return bare;
+                return Ok(bare);
             }
         }
         let bare = named.is_empty() && keys.is_empty();
+        let mut context = self.contexts[outer as usize].clone();
+        self.bytes += context.bytes();
+        if self.bytes > self.limit {
+            return Err(CompileError::TooLarge {
+                part: Part::Networks,
+                bytes: self.bytes,
+                limit: self.limit,
+            });
+        }
         context.networks.append(&mut named);
         context.networks.sort_unstable();
         context.networks.dedup();
-        context.keys.retain(|(key, _)| keys.iter().all(|(own, _)| own != key));
         keys.sort_by_key(|(key, _)| *key);
+        context.keys.retain(|(key, _)| keys.binary_search_by_key(key, |(own, _)| *own).is_err());
         keys.dedup_by(|later, kept| {
             let same = later.0 == kept.0;
             if same {
@@ -145,7 +174,7 @@ impl Cutter {
         if bare {
             self.bare = Some(made);
         }
-        made
+        Ok(made)
     }
 }
 

@@ -79,7 +79,7 @@ impl State {
         policy.networks.iter().for_each(|network| vocabulary.observe(&network.labels));
         policy.workloads.iter().for_each(|workload| observe(&mut vocabulary, workload));
 
-        let space = Space::new(&policy.networks, &vocabulary);
+        let space = Space::new(&policy.networks, &vocabulary, limits)?;
         let mut profiles = Profiles::new(&policy.workloads, &space, &vocabulary);
         let mut correlated = Vec::new();
         for held in profiles.tokens().iter() {

@@ -76,7 +76,7 @@ impl View {
         }
 
         let listeners = listeners(&policy.workloads);
-        let space = Space::new(&policy.networks, &vocabulary);
+        let space = Space::new(&policy.networks, &vocabulary, limits)?;
         let workloads = policy.workloads.iter().chain(listeners.iter().map(|(_, listener)| listener));
         let profiles = Profiles::new(workloads, &space, &vocabulary);
         let members = Members::new(&vocabulary, &profiles, limits)?;

@@ -1,8 +1,7 @@
 //! Pieces of source text that are safe to show: one line, bounded, control characters visible.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::load::SourceFile;
 use super::{SourceSnippet, Span};
 
 /// Bytes of context kept on either side of a fault on a long line.
@@ -33,33 +32,28 @@ pub(crate) fn snippet_at(text: &str, span: Span) -> Option<SourceSnippet> {
     })
 }
 
-/// Finds places that are known by line and column only.
-pub(super) struct Places<'a> {
-    files: &'a [SourceFile],
-    /// Where the lines of each file that was asked for begin.
-    lines: HashMap<&'a str, (&'a str, Vec<usize>)>,
-}
-
-impl<'a> Places<'a> {
-    pub(super) fn new(files: &'a [SourceFile]) -> Self {
-        Self { files, lines: HashMap::new() }
+/// The words at `places`, which are known by line and column only, both from 1; one walk through the text.
+pub(super) fn words_at(text: &str, places: &BTreeSet<(u32, u32)>) -> BTreeMap<(u32, u32), SourceSnippet> {
+    let mut found = BTreeMap::new();
+    let mut wanted = places.iter().peekable();
+    let (mut line, mut column) = (1, 1);
+    for (start, c) in text.char_indices() {
+        while let Some(place) = wanted.next_if(|place| **place <= (line, column)) {
+            if *place == (line, column) {
+                let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']' | '{' | '[' | '#');
+                let len = text[start..].find(ends).unwrap_or(text.len() - start);
+                let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+                let span = Span { file: 0, line, column, start: small(start), end: small(start + len) };
+                found.extend(snippet_at(text, span).map(|snippet| (*place, snippet)));
+            }
+        }
+        if wanted.peek().is_none() {
+            break;
+        }
+        (line, column) =
+            if c == '\n' { (line.saturating_add(1), 1) } else { (line, column.saturating_add(1)) };
     }
-
-    /// The word that begins at `line` and `column`, both from 1, with its line.
-    pub(super) fn word_at(&mut self, file: &str, line: u32, column: u32) -> Option<SourceSnippet> {
-        let file = self.files.iter().find(|one| one.name == file)?;
-        let (text, lines) = self.lines.entry(&file.name).or_insert_with(|| {
-            let after = file.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-            (&file.text, std::iter::once(0).chain(after).collect())
-        });
-        let start = *lines.get((line as usize).checked_sub(1)?)?;
-        let rest = &text[start..];
-        let start = start + rest.char_indices().nth((column as usize).checked_sub(1)?)?.0;
-        let ends = |c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']' | '{' | '[' | '#');
-        let len = text[start..].find(ends).unwrap_or(text.len() - start);
-        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        snippet_at(text, Span { file: 0, line, column, start: small(start), end: small(start + len) })
-    }
+    found
 }
 
 /// Characters of a quoted word that are shown.
@@ -85,26 +79,23 @@ pub(crate) fn quote(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Places, quote, snippet_at};
-    use crate::policy::SourceFile;
+    use super::{quote, snippet_at, words_at};
     use crate::policy::diagnostics::Span;
 
     #[test]
     fn words_are_found_by_line_and_column() {
-        let text = "one\n  - {name: é-rule, from: any}\n".to_owned();
-        let files = [SourceFile { name: "a.yaml".to_owned(), text }];
-        let mut places = Places::new(&files);
-        for (name, file, line, column, expected) in [
-            ("a word", "a.yaml", 2, 12, Some("é-rule")),
-            ("the first line", "a.yaml", 1, 1, Some("one")),
-            ("past the end of the text", "a.yaml", 9, 1, None),
-            ("past the end of the file's last line", "a.yaml", 2, 99, None),
-            ("no line", "a.yaml", 0, 0, None),
-            ("another file", "b.yaml", 1, 1, None),
+        let text = "one\n  - {name: é-rule, from: any}\n";
+        for (name, line, column, expected) in [
+            ("a word", 2, 12, Some("é-rule")),
+            ("the first line", 1, 1, Some("one")),
+            ("past the end of the text", 9, 1, None),
+            ("past the end of its line", 1, 99, None),
+            ("no line", 0, 0, None),
         ] {
-            let found = places.word_at(file, line, column);
-            let word = found.as_ref().map(|found| &found.text[found.start..found.end]);
+            let found = words_at(text, &[(line, column), (2, 6)].into());
+            let word = found.get(&(line, column)).map(|found| &found.text[found.start..found.end]);
             assert_eq!(word, expected, "{name}");
+            assert_eq!(found[&(2, 6)].text, "  - {name: é-rule, from: any}", "{name}");
         }
     }
 

@@ -113,13 +113,19 @@ fn file(path: &Path, found: &mut Found) {
     if !found.seen.insert((metadata.dev(), metadata.ino())) {
         return;
     }
+    let too_large = |found: &mut Found| {
+        found.fault(path, Code::Limit, format!("the file has more than {FILE_BYTES_MAX} bytes"));
+    };
+    if metadata.len() > FILE_BYTES_MAX as u64 {
+        return too_large(found);
+    }
     let mut bytes = Vec::new();
     // The size that was told may be wrong by the time of reading.
     if let Err(error) = file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
         return found.unreadable(path, &error);
     }
     if bytes.len() > FILE_BYTES_MAX {
-        return found.fault(path, Code::Limit, format!("the file has more than {FILE_BYTES_MAX} bytes"));
+        return too_large(found);
     }
     if found.bytes + bytes.len() > LOAD_BYTES_MAX {
         return found.fault(

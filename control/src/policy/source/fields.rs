@@ -37,7 +37,12 @@ impl<'a> Fields<'a> {
         }
         for (key, value) in unknown {
             let text = format!("{what} has no field {}", quote(key.text()));
-            let mut finding = Finding::error(Code::UnknownField, key.span, text).legal(known.iter().copied());
+            let mut finding = Finding::error(Code::UnknownField, key.span, text);
+            if !sink.suggests() {
+                sink.push(finding);
+                continue;
+            }
+            finding = finding.legal(known.iter().copied());
             if let Some(meant) = nearest(key.text(), known.iter().copied()) {
                 finding = finding.help(format!("did you mean `{meant}`?"));
                 if let Some(name) = known.iter().find(|name| **name == meant)

@@ -46,6 +46,17 @@ pub(super) fn read(
     list.iter().map(|one| selector(one, known, context)).collect()
 }
 
+/// How many words a requirement holds.
+fn words_of(one: &Requirement) -> usize {
+    match one {
+        Requirement::In(_, words) | Requirement::NotIn(_, words) => 1 + words.len(),
+        Requirement::Workload(words) | Requirement::Network(words) | Requirement::NotNetwork(words) => {
+            words.len()
+        }
+        _ => 1,
+    }
+}
+
 /// What is in both: each of `selectors` with each of `scope`; all of them if there is no scope.
 pub(super) fn with_scope(
     selectors: Vec<(Selector, Span)>,
@@ -58,7 +69,8 @@ pub(super) fn with_scope(
     }
     let count = selectors.len().saturating_mul(scope.len());
     context.at_most(count, SELECTORS_MAX, "selectors, those of the scope multiplied in", || Some(span));
-    if count > SELECTORS_MAX {
+    let words: usize = scope.iter().map(|one| one.requirements.iter().map(words_of).sum::<usize>()).sum();
+    if count > SELECTORS_MAX || !context.may_copy(words.saturating_mul(selectors.len()), span) {
         return selectors;
     }
     let both = |one: &Selector, scope: &Selector| {

@@ -54,7 +54,9 @@ pub(super) fn resolve(words: &Words, known: &Known<'_>, context: &mut Context<'_
     for word in &words.0 {
         let name = word.value.as_str();
         if let Some((_, service)) = known.services.get(name) {
-            ranges.extend_from_slice(service);
+            if context.may_copy(service.len(), word.span) {
+                ranges.extend_from_slice(service);
+            }
         } else if name.contains('/') || service::protocol_names().any(|protocol| protocol == name) {
             ranges.extend(range(word, context));
         } else if context.whole {
