@@ -8,6 +8,7 @@ mod offline;
 mod policy;
 mod policy_args;
 mod print;
+mod records;
 mod run;
 mod show;
 mod test;
@@ -105,6 +106,11 @@ command with --policy takes the manifests themselves too.")]
   ringfence flows --workload web-1 --port 5432
   ringfence flows --label app=shop --limit 1000 --json")]
     Flows(FlowsArgs),
+    /// The flows there were, summed up, and whether any were missed. Kept across restarts.
+    #[command(after_help = "Examples:
+  ringfence records --verdict deny --label app=shop
+  ringfence records --rule default/deny --limit 1000 --json")]
+    Records(FlowsArgs),
     /// The rules in force, with their hits since the daemon started.
     Rules(ReadArgs),
     /// The workloads of the policy in force.
@@ -220,7 +226,7 @@ pub(crate) struct DiffArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of `flows`.
+/// Arguments of `flows` and `records`.
 #[derive(Debug, Args)]
 pub(crate) struct FlowsArgs {
     /// At most so many flows.
@@ -238,9 +244,12 @@ pub(crate) struct FlowsArgs {
     /// Only flows to this port.
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
-    /// Only flows with this verdict.
-    #[arg(long, value_parser = ["allow", "deny"])]
+    /// Only flows with this verdict; a live flow that was cut counts as denied, and none is rejected.
+    #[arg(long, value_parser = ["allow", "deny", "reject"])]
     pub(crate) verdict: Option<String>,
+    /// Only flows that this rule or default decided.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
@@ -258,6 +267,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Diff(args) => diff::offline(&args),
         Command::Status(args) => show::status(&args),
         Command::Flows(args) => show::flows(&args),
+        Command::Records(args) => records::records(&args),
         Command::Rules(args) => show::rules(&args),
         Command::Workloads(args) => show::workloads(&args),
         Command::Drops(args) => show::drops(&args),

@@ -103,6 +103,7 @@ pub(super) fn flows(args: &FlowsArgs) -> Outcome {
             ("label", args.label.clone()),
             ("port", args.port.map(|port| port.to_string())),
             ("verdict", args.verdict.clone()),
+            ("rule", args.rule.clone()),
         ],
     );
     let answer = client::get(&args.read.daemon.socket, &path)?;

@@ -101,6 +101,7 @@ fn a_life_of_a_daemon() {
         (&["workloads"], "app=shop,role=db"),
         (&["drops"], "nothing was dropped"),
         (&["flows"], "no flows"),
+        (&["records"], "no records"),
         (&["policy", "history"], "config"),
         (&["policy", "show"], "name: shop-to-db"),
         (&["explain", "web", "db", "tcp/5432"], "allow: web (10.0.0.1) -> db (10.0.0.2) tcp/5432"),
