@@ -46,7 +46,7 @@ pub struct DroppedFlow {
 /// What became of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// Policy allowed it, and the table remembers it.
+    /// Policy allowed it, and the table remembers it; or it had been cut, and policy allows it again.
     Opened,
     /// A newer policy was asked about it while it lived; told only if that denies it, or if drafts were asked too.
     Redecided,
@@ -84,11 +84,10 @@ impl Ending {
         }
     }
 
-    /// How the flow of `view` ended, which was not evicted.
+    /// How the flow of `view` ended, which was neither evicted nor cut.
     #[must_use]
     pub const fn of(view: &FlowView) -> Self {
         match view.phase {
-            _ if view.cut => Self::Cut,
             Some(Phase::Closed) => Self::Reset,
             Some(Phase::LastAck | Phase::TimeWait) => Self::Finished,
             _ => Self::TimedOut,
@@ -130,16 +129,16 @@ pub struct FlowEvent {
 }
 
 impl FlowEvent {
-    /// The end of a flow, from what the table last knew of it.
+    /// The end of a flow, from what the table last knew of it. `None` for one that was cut before: that was its end.
     #[must_use]
-    pub fn ended(view: &FlowView, ending: Ending, at: Now) -> Self {
-        Self {
+    pub fn ended(view: &FlowView, ending: Ending, at: Now) -> Option<Self> {
+        (!view.cut).then_some(Self {
             at,
             occasion: Occasion::Ended(ending),
             key: view.key,
             initiator: view.initiator,
             epoch: view.epoch,
-            verdict: if view.cut { Verdict::Deny } else { Verdict::Allow },
+            verdict: Verdict::Allow,
             gate: None,
             rule: view.rule,
             potential: view.potential,
@@ -148,7 +147,7 @@ impl FlowEvent {
             bytes: view.bytes,
             first_seen: view.opened,
             last_seen: view.last_seen,
-        }
+        })
     }
 }
 

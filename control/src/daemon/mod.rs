@@ -26,6 +26,8 @@ pub use wires::{WireFault, Wires};
 
 /// How often the regular work is done.
 const TICK: Duration = Duration::from_millis(100);
+/// How often the flow records are saved: what a crash loses of them.
+const SAVE: Duration = Duration::from_secs(60);
 /// How often it is looked whether all workers live.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often the watchdog is told that the control thread lives, if systemd asks for it: at most this, and never
@@ -126,6 +128,7 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     // Waiting for the abort drops the listener, and with it the socket's file.
     let _ = server.await;
     wires.close();
+    engine.save_records();
     Ok(())
 }
 
@@ -152,6 +155,8 @@ async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut save = interval(SAVE);
+    save.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let allowed = sd_notify::watchdog_enabled();
     let mut watchdog = interval(allowed.map_or(WATCHDOG, |allowed| WATCHDOG.min(allowed / 2)));
     loop {
@@ -159,6 +164,10 @@ async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals
             _ = tick.tick() => {
                 engine.tick();
                 revert(engine, &mut reverting);
+            }
+            _ = save.tick() => {
+                let engine = Arc::clone(engine);
+                tokio::task::spawn_blocking(move || engine.save_records());
             }
             _ = look.tick() => dead = wires.watch(dead),
             _ = watchdog.tick(), if allowed.is_some() => notify(&[NotifyState::Watchdog]),

@@ -7,6 +7,7 @@ mod candidate;
 mod confirm;
 mod drafts;
 mod publish;
+mod records;
 mod simulate;
 mod start;
 #[cfg(test)]
@@ -23,14 +24,14 @@ use dataplane::verdict::{Epoch, RuleId, WireId};
 use jiff::Timestamp;
 
 use crate::observe::drops::{self, DropKind, Drops, Wording};
-use crate::observe::flows::RecordLog;
+use crate::observe::flows::Collector;
 use crate::observe::hits::{Hits, Rules};
 use crate::observe::names::Names;
 use crate::observe::worker::Worker;
 use crate::policy::Named;
 use crate::policy::diff::Side;
 use crate::policy::valid::ValidPolicy;
-use crate::store::{Meta, Store, StoredFile};
+use crate::store::{Meta, Store, StoredFile, WholeFile};
 
 pub use candidate::{Candidate, Refusal, check};
 pub use confirm::Awaiting;
@@ -97,7 +98,9 @@ pub struct Engine {
     in_force: Mutex<Option<Arc<InForce>>>,
     hits: Mutex<Hits>,
     drops: Mutex<Drops>,
-    records: Mutex<RecordLog>,
+    records: Mutex<Collector>,
+    /// Held while it is written.
+    records_file: Mutex<WholeFile>,
     drafts: Mutex<Drafts>,
     /// The policy in force, as long as nobody confirmed it.
     pending: Mutex<Option<Pending>>,
@@ -143,9 +146,10 @@ impl Engine {
         notices.push(text);
     }
 
-    /// Regular work: drops the tables no worker reads any more, and collects the drop records. Call it about ten
-    /// times a second.
+    /// Regular work: collects what the workers tell of flows and drops, and drops the tables no worker reads any more.
+    /// Call it about ten times a second.
     pub fn tick(&self) {
+        self.collect_flows();
         self.retire();
         self.collect();
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Engine, InForce, lock};
+use super::{Engine, InForce};
 use crate::observe::live::Ends;
 use crate::observe::names::service_name;
 use crate::policy::diff::{Becomes, Seen, Side};
@@ -68,8 +68,10 @@ pub struct Recorded {
     /// Until when.
     #[schema(value_type = String)]
     pub to: Timestamp,
-    /// Events of that time that it missed: 0 means that it is complete.
+    /// Events of that time that it missed.
     pub missed: u64,
+    /// How often in that time nobody recorded, because the daemon was down.
+    pub gaps: u32,
 }
 
 /// Recorded flows between two sets of labels that would be decided otherwise.
@@ -239,10 +241,11 @@ impl Engine {
             seen(ends.source, ends.destination, ends.service, 1)
         });
         let mut all: Vec<Seen> = live.collect();
-        let records = lock(&self.records);
-        all.extend(records.each().filter_map(|one| {
-            seen(one.source.into(), one.destination.into(), one.service, one.flows.max(1))
-        }));
+        self.with_records(|log| {
+            all.extend(log.each().filter_map(|one| {
+                seen(one.source.into(), one.destination.into(), one.service, one.flows.max(1))
+            }));
+        });
         all
     }
 
@@ -256,10 +259,8 @@ impl Engine {
     }
 
     fn recorded(&self, judge: &mut Judge<'_>) -> Simulation {
-        let (records, held): (Vec<_>, _) = {
-            let log = lock(&self.records);
-            (log.each().collect(), log.completeness())
-        };
+        let (records, held): (Vec<_>, _) =
+            self.with_records(|log| (log.each().collect(), log.completeness()));
         let mut rows: BTreeMap<RowKey<'_>, Simulated> = BTreeMap::new();
         let (mut flows, mut allowed, mut denied) = (0, 0, 0);
         for one in records {
@@ -291,7 +292,7 @@ impl Engine {
         changes.sort_by_key(|row| std::cmp::Reverse(row.flows));
         let left_out = changes.len().saturating_sub(ROWS_MAX);
         changes.truncate(ROWS_MAX);
-        let recorded = Recorded { flows, from: held.from, to: held.to, missed: held.missed };
+        let recorded = Recorded { flows, from: held.from, to: held.to, missed: held.missed, gaps: held.gaps };
         Simulation {
             recorded,
             changes,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::confirm::reverted;
 use super::{Author, Candidate, Engine, Parts, Pending, PublishError, Refusal, check};
-use crate::observe::flows::RecordLog;
+use crate::observe::flows::{Collector, RecordLog};
 use crate::policy::load;
 use crate::store::{Meta, Publication, Store, StoredFile, source_hash};
 
@@ -55,6 +55,9 @@ impl Engine {
         // The newest record goes on under its own epoch; anything else gets an epoch of its own.
         let goes_on = found.as_ref().is_some_and(|found| found.instead.is_none());
         let last = if goes_on { newest - 1 } else { newest };
+        let records_file = parts.store.flow_records();
+        let (log, damage) = RecordLog::load(&records_file, Timestamp::now());
+        notices.extend(damage);
         let engine = Arc::new(Self {
             publisher: Arc::new(Publisher::continuing(parts.workers.len(), Epoch(last))),
             workers: parts.workers,
@@ -67,7 +70,8 @@ impl Engine {
             in_force: Mutex::default(),
             hits: Mutex::default(),
             drops: Mutex::default(),
-            records: Mutex::new(RecordLog::new(Timestamp::now())),
+            records: Mutex::new(Collector::new(log)),
+            records_file: Mutex::new(records_file),
             drafts: Mutex::default(),
             pending: Mutex::default(),
             notices: Mutex::default(),

@@ -99,12 +99,22 @@ impl Hits {
     /// The name of a rule of a table that is in force or was not long ago.
     #[must_use]
     pub fn name(&self, epoch: Epoch, rule: RuleId) -> Option<&str> {
+        self.info(epoch, rule).map(|info| &*info.name)
+    }
+
+    /// The same, shared with the table's own list.
+    #[must_use]
+    pub fn shared_name(&self, epoch: Epoch, rule: RuleId) -> Option<Arc<str>> {
+        self.info(epoch, rule).map(|info| Arc::clone(&info.name))
+    }
+
+    fn info(&self, epoch: Epoch, rule: RuleId) -> Option<&RuleInfo> {
         let live = self.live.iter().rev().find(|(snapshot, _)| snapshot.epoch == epoch);
         let rules = live.map(|(_, rules)| rules).or_else(|| {
             let at = self.retired.binary_search_by_key(&epoch, |(known, _)| *known).ok()?;
             self.retired.get(at).map(|(_, rules)| rules)
         })?;
-        rules.get(rule.0 as usize).map(|info| &*info.name)
+        rules.get(rule.0 as usize)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A live flow in the policy's words: who opened it, to whom, for what.
 
 use dataplane::address::Address;
-use dataplane::flow::{FlowView, Orientation};
+use dataplane::flow::{FlowKey, FlowView, Orientation};
 use dataplane::headers::protocol;
 
 /// Initiator, responder, and the point of the service space that policy was asked about.
@@ -18,11 +18,16 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Of a flow.
+    /// Of a live flow.
     #[must_use]
     pub fn of(view: &FlowView) -> Self {
-        let key = &view.key;
-        let ((source, source_port), (destination, destination_port)) = match view.initiator {
+        Self::of_key(&view.key, view.initiator)
+    }
+
+    /// Of any flow that `initiator` opened.
+    #[must_use]
+    pub fn of_key(key: &FlowKey, initiator: Orientation) -> Self {
+        let ((source, source_port), (destination, destination_port)) = match initiator {
             Orientation::FromFirst => ((key.first, key.first_port), (key.second, key.second_port)),
             Orientation::FromSecond => ((key.second, key.second_port), (key.first, key.first_port)),
         };
@@ -39,6 +44,33 @@ impl Ends {
             destination,
             service: u32::from(key.protocol) << 16 | u32::from(low),
             ports: [source_port, destination_port].map(|port| has_ports.then_some(port)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::verdict::WireId;
+
+    use super::*;
+
+    #[test]
+    fn a_flow_is_what_its_initiator_asked_for() {
+        use Orientation::{FromFirst, FromSecond};
+        // Name, protocol, ports of the key, initiator, service.
+        let cases = [
+            ("TCP", 6, (40_000, 443), FromFirst, 6 << 16 | 443),
+            ("TCP from the second", 6, (443, 40_000), FromSecond, 6 << 16 | 443),
+            ("UDP", 17, (53, 40_000), FromSecond, 17 << 16 | 53),
+            ("GRE", 47, (0, 0), FromFirst, 47 << 16),
+            ("echo", 1, (77, 8), FromFirst, 1 << 16 | 8 << 8),
+            ("echo v6", 58, (77, 128), FromFirst, 58 << 16 | 128 << 8),
+            ("another ICMP message", 1, (9 << 8 | 16, 256), FromFirst, 1 << 16 | 9 << 8 | 16),
+        ];
+        for (name, protocol, (first_port, second_port), initiator, expected) in cases {
+            let (first, second) = (Address::v4([10, 0, 0, 1]), Address::v4([10, 0, 0, 2]));
+            let key = FlowKey { wire: WireId(0), protocol, first, second, first_port, second_port };
+            assert_eq!(Ends::of_key(&key, initiator).service, expected, "{name}");
         }
     }
 }

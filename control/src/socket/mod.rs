@@ -13,10 +13,12 @@ mod candidate;
 mod change;
 mod drafts;
 pub mod error;
+mod filter;
 mod flows;
 mod listen;
 mod openapi;
 mod read;
+pub mod records;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -93,6 +95,7 @@ const ROUTES: &[Route] = &[
     route!(GET "/openapi.json", Read, openapi::document),
     route!(GET "/v1/status", Read, read::status),
     route!(GET "/v1/flows", Read, flows::flows),
+    route!(GET "/v1/records", Read, records::records),
     route!(GET "/v1/rules", Read, read::rules),
     route!(GET "/v1/workloads", Read, read::workloads),
     route!(GET "/v1/drops", Read, read::drops),

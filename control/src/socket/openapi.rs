@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, read};
+use super::{ask, candidate, change, drafts, flows, read, records};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,7 @@ use super::{ask, candidate, change, drafts, flows, read};
         document,
         read::status,
         flows::flows,
+        records::records,
         read::rules,
         read::workloads,
         read::drops,

@@ -93,6 +93,8 @@ impl Totals {
             self.forwarded += side.forwarded.get();
         }
         self.dropped += counts.dropped_in_all();
+        self.made += counts.made.get();
+        self.answers_suppressed += counts.answers_suppressed.get();
         self.held += counts.held.get();
         self.decisions += counts.decisions.get();
         self.flow_hits += counts.flow_hits.get();
@@ -102,6 +104,7 @@ impl Totals {
         self.flows_evicted += counts.flows_evicted.get();
         self.flows_cut += counts.flows_cut.get();
         self.potentially_blocked += counts.potentially_blocked.get();
+        self.flow_events_lost += counts.flow_events_lost.get();
         self
     }
 }

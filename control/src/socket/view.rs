@@ -151,6 +151,10 @@ pub struct Totals {
     pub forwarded: u64,
     /// Frames dropped, any reason.
     pub dropped: u64,
+    /// Frames made to tell a sender that its frame was refused.
+    pub made: u64,
+    /// Frames that were not made, because there would have been too many.
+    pub answers_suppressed: u64,
     /// Fragments held at this moment.
     pub held: u64,
     /// Policy decisions; equals the sum of all hits of rules and defaults.
@@ -169,6 +173,8 @@ pub struct Totals {
     pub flows_cut: u64,
     /// Packets that a gate in mode `observe` would have dropped.
     pub potentially_blocked: u64,
+    /// Flow events that the flow records miss.
+    pub flow_events_lost: u64,
 }
 
 /// The rules in force, and what others counted before.

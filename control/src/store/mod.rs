@@ -8,6 +8,7 @@
 //! <state_dir>/policies/0000000042.journal what changed beside it while it was the newest, see `journal`
 //! <state_dir>/drafts/NAME.draft          a draft, in the form of a record
 //! <state_dir>/*/*.new                    a write that did not finish; removed at the next start
+//! <state_dir>/records/flows              the flow records, see [`WholeFile`]
 //! ```
 //!
 //! A record is three lines: a version line, a header and the source files, the last two each
@@ -21,6 +22,7 @@ mod journal;
 mod record;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -33,6 +35,7 @@ pub use drafts::DraftMeta;
 use journal::Journal;
 pub use journal::{Entry, Event};
 pub use record::{Confirm, Meta, Publication, Record, StoredFile, source_hash};
+pub use whole::WholeFile;
 
 /// How much history is kept. The two newest records are kept whatever their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -191,9 +191,16 @@ impl<'t> FlowHandle<'t> {
     /// An older epoch than the flow's own changes nothing: a worker that still reads the previous table must not
     /// undo what the next one said.
     ///
+    /// Returns what the flow was, if this cut it: its final counters. One that lives again counts from zero.
+    ///
     /// # Errors
     /// See [`FlowHandle`].
-    pub fn rule_on(&mut self, epoch: Epoch, ruling: Ruling, drafts: DraftAnswers) -> Result<(), DropReason> {
+    pub fn rule_on(
+        &mut self,
+        epoch: Epoch,
+        ruling: Ruling,
+        drafts: DraftAnswers,
+    ) -> Result<Option<FlowView>, DropReason> {
         let (entry, rare) = (self.entry(), self.rare());
         let _claim = entry.claim(self.live)?;
         let old = Stamp::from_bits(entry.stamp.load(Relaxed));
@@ -201,7 +208,7 @@ impl<'t> FlowHandle<'t> {
         self.state = state;
         if old.epoch() > epoch {
             self.stamp = old;
-            return Ok(());
+            return Ok(None);
         }
         let rule = ruling.rule();
         let dead = old.is_cut() && state.phase().is_some();
@@ -220,12 +227,18 @@ impl<'t> FlowHandle<'t> {
             Ruling::Keep => {}
             Ruling::Cut { told: newly, .. } => (cut, told) = (true, newly),
         }
+        let ended = (cut && !old.is_cut()).then(|| FlowView::copy(self.set, self.way, self.live));
+        if old.is_cut() && !cut {
+            for counter in entry.packets.iter().chain(&entry.bytes) {
+                counter.store(0, Relaxed);
+            }
+        }
         rare.store_terms(Terms { on_revoke, drafts }, told);
         self.stamp = Stamp::new(epoch, rule).ended(cut, draining);
         entry.stamp.store(self.stamp.to_bits(), Relaxed);
         entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);
         self.set.classes[self.way].store(state.class(cut) as u8, Relaxed);
-        Ok(())
+        Ok(ended)
     }
 
     /// Takes the next segment of a TCP flow: state, windows, deadline and counters in one step. `bytes` is the

@@ -3,7 +3,9 @@
 //! remembered.
 
 use crate::flow::tcp::{self, Connection, Step};
-use crate::flow::{Class, Evicted, FlowHandle, FlowHash, FlowKey, NewFlow, Orientation, Ruling, Slot};
+use crate::flow::{
+    Class, Evicted, FlowHandle, FlowHash, FlowKey, FlowView, NewFlow, Orientation, Ruling, Slot,
+};
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
 use crate::records::{Ending, FlowEvent, Occasion};
@@ -99,18 +101,23 @@ impl Judge<'_> {
         self.count(ruling.rule(), decision.potential);
         let drafts = self.ask_drafts(source, destination, service, enforced);
         let was_cut = handle.is_cut();
-        handle.rule_on(epoch, ruling, drafts).map_err(Loss::of)?;
-        let cut_now = handle.is_cut() && !was_cut;
-        self.counters.flows_cut.add(u64::from(cut_now));
-        if !self.snapshot.drafts.is_empty() || !decision.verdict.is_allow() {
-            self.redecided(handle, key, &ruling, &decision, drafts);
+        let cut = handle.rule_on(epoch, ruling, drafts).map_err(Loss::of)?;
+        if let Some(view) = &cut {
+            self.counters.flows_cut.add(1);
+            self.ended(view, Ending::Cut);
         }
-        Ok(cut_now)
+        let lives_again = was_cut && !handle.is_cut();
+        if lives_again || !self.snapshot.drafts.is_empty() || !decision.verdict.is_allow() {
+            let occasion = if lives_again { Occasion::Opened } else { Occasion::Redecided };
+            self.redecided(occasion, handle, key, &ruling, &decision, drafts);
+        }
+        Ok(cut.is_some())
     }
 
     /// Tells what became of a live flow.
     fn redecided(
         &self,
+        occasion: Occasion,
         handle: &FlowHandle<'_>,
         key: &FlowKey,
         ruling: &Ruling,
@@ -121,7 +128,7 @@ impl Judge<'_> {
         let (cut, first_seen) = (matches!(ruling, Ruling::Cut { .. }), handle.opened());
         self.happened(FlowEvent {
             at: now,
-            occasion: Occasion::Redecided,
+            occasion,
             key: *key,
             initiator: handle.initiator(),
             epoch: self.snapshot.epoch,
@@ -135,6 +142,12 @@ impl Judge<'_> {
             first_seen,
             last_seen: now.as_millis32(),
         });
+    }
+
+    fn ended(&self, view: &FlowView, ending: Ending) {
+        if let Some(event) = FlowEvent::ended(view, ending, self.arrival.now) {
+            self.happened(event);
+        }
     }
 
     fn happened(&self, event: FlowEvent) {
@@ -257,7 +270,7 @@ impl Judge<'_> {
         if let Some(mut handle) = over {
             let old = handle.reopen(&lookup.key, new, now).map_err(Loss::of)?;
             self.counters.flows_opened.add(1);
-            self.happened(FlowEvent::ended(&old, Ending::of(&old), now));
+            self.ended(&old, Ending::of(&old));
             return Ok(true);
         }
         let inserted = self.flows.insert(&lookup.key, lookup.hash, new, now).map_err(Loss::of)?;
@@ -268,7 +281,7 @@ impl Judge<'_> {
                 self.counters.flows_evicted.add(u64::from(!expired));
                 let over = expired || class == Class::Closed;
                 let ending = if over { Ending::of(&view) } else { Ending::Evicted };
-                self.happened(FlowEvent::ended(&view, ending, now));
+                self.ended(&view, ending);
             }
             return Ok(true);
         }

@@ -246,7 +246,9 @@ impl Path {
         if sets > 0 {
             let Self { flows, records, counters, .. } = self;
             flows.sweep(&mut self.sweep, now, sets, |view| {
-                records.happened(FlowEvent::ended(&view, Ending::of(&view), now), counters);
+                if let Some(event) = FlowEvent::ended(&view, Ending::of(&view), now) {
+                    records.happened(event, counters);
+                }
             });
             self.swept = now.as_millis32();
         }

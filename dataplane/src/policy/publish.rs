@@ -76,7 +76,7 @@ impl Publisher {
         Self { current: Arc::new(ArcSwapOption::empty()), slots, kept: Mutex::new(Vec::new()), last }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ impl Publisher {
         mut drafts: Vec<(u16, Arc<PolicyTable>)>,
     ) -> Arc<Snapshot> {
         let table = table.into();
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         let epoch = Epoch(kept.last().map_or(self.last, |last| last.epoch).0 + 1);
         let hits = |table: &PolicyTable| RuleHits::new(self.slots.len(), table.rules());
         drafts.sort_by_key(|(id, _)| *id);
@@ -106,17 +106,23 @@ impl Publisher {
         snapshot
     }
 
+    /// Every snapshot that a worker may still decide by, oldest first, the one in force last.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Arc<Snapshot>> {
+        self.lock().clone()
+    }
+
     /// The snapshot in force.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Snapshot>> {
-        self.kept().last().cloned()
+        self.lock().last().cloned()
     }
 
     /// The oldest epoch that a worker may still execute: what was published up to it is in force everywhere.
     /// The current epoch if no worker reads.
     #[must_use]
     pub fn executed(&self) -> Epoch {
-        let current = self.kept().last().map_or(Epoch(0), |last| last.epoch);
+        let current = self.lock().last().map_or(Epoch(0), |last| last.epoch);
         self.oldest().map_or(current, |oldest| oldest.min(current))
     }
 
@@ -141,7 +147,7 @@ impl Publisher {
     /// The current one always stays.
     #[must_use = "the counters of a retired snapshot are final: fold them before it is dropped"]
     pub fn retire(&self) -> Vec<Arc<Snapshot>> {
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         let before = self.oldest().map_or(u32::MAX, |oldest| oldest.0);
         let stays = kept.len().saturating_sub(1);
         let gone = kept.iter().take(stays).take_while(|snapshot| snapshot.epoch.0 < before).count();

@@ -15,6 +15,8 @@ fn without_a_policy_every_read_still_answers() {
     assert_eq!(server.get("/v1/workloads")["total"], 0);
     assert_eq!(server.get("/v1/rules")["decisions"], 0);
     assert_eq!(server.get("/v1/flows")["flows"], json!([]));
+    let records = server.get("/v1/records");
+    assert_eq!((&records["records"], &records["completeness"]["complete"]), (&json!([]), &json!(true)));
     assert_eq!(server.get("/v1/policy/history")["history"], json!([]));
     let reasons = server.get("/v1/drops")["reasons"].as_array().unwrap().len();
     assert_eq!(reasons, dataplane::verdict::DropReason::COUNT);
@@ -133,6 +135,8 @@ fn what_cannot_be_understood_is_told() {
         ("GET", "/v1/workloads?page=1", "", 400, "bad_request"),
         ("GET", "/v1/flows?verdict=maybe", "", 400, "bad_request"),
         ("GET", "/v1/flows?label=app", "", 400, "bad_request"),
+        ("GET", "/v1/records?verdict=maybe", "", 400, "bad_request"),
+        ("GET", "/v1/records?limit=0", "", 400, "bad_request"),
         ("GET", "/v1/flows?address=web", "", 400, "bad_request"),
         ("GET", "/v1/flows?port=65536", "", 400, "bad_request"),
         ("GET", "/v1/explain?source=web&destination=db", "", 400, "bad_request"),

@@ -80,7 +80,7 @@ fn new_flow(key: &FlowKey) -> NewFlow {
 /// Policy of this epoch denies the flow by this rule, and it dies.
 fn cut(handle: &mut FlowHandle<'_>, epoch: u32, rule: u32) -> Result<(), DropReason> {
     let cut = Ruling::Cut { rule: RuleId(rule), told: false };
-    handle.rule_on(Epoch(epoch), cut, DraftAnswers::default())
+    handle.rule_on(Epoch(epoch), cut, DraftAnswers::default()).map(|_| ())
 }
 
 /// Policy of this epoch allows the flow by this rule.
@@ -91,7 +91,7 @@ fn allow(
     potential: Option<RuleId>,
 ) -> Result<(), DropReason> {
     let allow = Ruling::Allow { rule: RuleId(rule), potential, on_revoke: OnRevoke::Cut };
-    handle.rule_on(Epoch(epoch), allow, DraftAnswers::default())
+    handle.rule_on(Epoch(epoch), allow, DraftAnswers::default()).map(|_| ())
 }
 
 fn table(capacity: usize) -> FlowTable {

@@ -99,7 +99,11 @@ impl Model {
         let Epoch(epoch) = self.epoch;
         let ruled = if cut { super::cut(&mut handle, epoch, 1) } else { allow(&mut handle, epoch, 2, None) };
         ruled.unwrap();
-        self.flows.get_mut(key).unwrap().cut = cut;
+        let flow = self.flows.get_mut(key).unwrap();
+        if flow.cut && !cut {
+            (flow.packets, flow.bytes) = ([0; 2], [0; 2]);
+        }
+        flow.cut = cut;
     }
 
     fn sweep(&mut self, sets: usize) {

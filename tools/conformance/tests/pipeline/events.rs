@@ -85,31 +85,53 @@ fn every_end_of_a_connection_has_its_name() {
 
 #[test]
 fn policy_that_turns_against_a_flow_is_told() {
+    const END: Occasion = Occasion::Ended(Ending::TimedOut);
+    const CUT: Occasion = Occasion::Ended(Ending::Cut);
     let udp = Packet::udp("10.0.0.1:9", "10.0.0.2:9").build();
-    for (on_revoke, verdict, rule, ending) in [
-        (OnRevoke::Cut, Verdict::Deny, RuleId::DEFAULT_DENY, Ending::Cut),
-        (OnRevoke::Drain(9), Verdict::Allow, RuleId::DRAINING, Ending::TimedOut),
-        (OnRevoke::Keep, Verdict::Allow, RuleId::KEPT, Ending::TimedOut),
-    ] {
-        let mut rig = Rig::new(
-            compiled_with(WEB_TO_DB, |rule| rule.on_revoke = on_revoke).table,
-            &RigOptions::default(),
-        );
+    let ending = |on_revoke| compiled_with(WEB_TO_DB, |rule| rule.on_revoke = on_revoke).table;
+    type Case = (OnRevoke, &'static [Occasion], (Verdict, RuleId), &'static [Occasion]);
+    let table: &[Case] = &[
+        (OnRevoke::Cut, &[CUT, Occasion::Redecided], (Verdict::Deny, RuleId::DEFAULT_DENY), &[]),
+        (OnRevoke::Drain(9), &[Occasion::Redecided], (Verdict::Allow, RuleId::DRAINING), &[END]),
+        (OnRevoke::Keep, &[Occasion::Redecided], (Verdict::Allow, RuleId::KEPT), &[END]),
+    ];
+    for (on_revoke, told, said, at_the_end) in table {
+        let mut rig = Rig::new(ending(*on_revoke), &RigOptions::default());
         rig.send(IN, &udp);
-        rig.publisher.publish(compiled(WEB_TO_DB).table);
+        rig.publisher.publish(ending(*on_revoke));
         rig.send(IN, &udp);
         assert_eq!(occasions(&rig), [Occasion::Opened], "{on_revoke:?}: still allowed is no news");
-        rig.publisher.publish(compiled_with(WEB_TO_DB, |rule| rule.on_revoke = on_revoke).table);
-        rig.send(IN, &udp);
         rig.publisher.publish(compiled("rules: []\n").table);
         rig.send(IN, &udp);
         rig.send(IN, &udp);
         let all = events(&rig);
-        let [event] = &all[..] else { panic!("{on_revoke:?}: {all:?}") };
-        assert_eq!((event.occasion, event.verdict, event.rule), (Occasion::Redecided, verdict, rule));
+        assert_eq!(all.iter().map(|event| event.occasion).collect::<Vec<_>>(), *told, "{on_revoke:?}");
+        let last = all.last().unwrap();
+        assert_eq!((last.verdict, last.rule), *said, "{on_revoke:?}");
+        if let [cut, _] = &all[..] {
+            assert_eq!((cut.verdict, cut.packets[cut.initiator.index()]), (Verdict::Allow, 2));
+            assert!(cut.rule >= RuleId::FIRST, "its end is told under the rule that had allowed it");
+        }
         sweep(&mut rig, 300);
-        assert_eq!(occasions(&rig), [Occasion::Ended(ending)], "{on_revoke:?}");
+        assert_eq!(occasions(&rig), *at_the_end, "{on_revoke:?}");
     }
+}
+
+#[test]
+fn a_flow_that_lives_again_is_a_new_one() {
+    let udp = Packet::udp("10.0.0.1:9", "10.0.0.2:9").build();
+    let mut rig = rig(WEB_TO_DB);
+    rig.send(IN, &udp);
+    rig.publisher.publish(compiled("rules: []\n").table);
+    rig.send(IN, &udp);
+    events(&rig);
+    rig.publisher.publish(compiled(WEB_TO_DB).table);
+    assert!(rig.send(IN, &udp).is_forwarded());
+    assert_eq!(occasions(&rig), [Occasion::Opened]);
+    sweep(&mut rig, 300);
+    let all = events(&rig);
+    let [end] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(end.packets, [1, 0], "what was counted before the cut was told then");
 }
 
 #[test]
