@@ -34,7 +34,7 @@ pub struct Pair<'a> {
     pub source: &'a str,
     /// The responder.
     pub destination: &'a str,
-    /// `allow`, `deny`, or `none`.
+    /// `allow`, `deny`, `reject`, or `none` if the two have no addresses of one family.
     pub verdict: &'static str,
     /// The rule or default that decided; absent for `none`.
     pub rule: Option<&'a str>,

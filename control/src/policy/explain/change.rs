@@ -6,7 +6,7 @@ use dataplane::verdict::{Gate, Verdict};
 use serde::Serialize;
 
 use super::edit::{BUILT_IN_FILE, Edit, FIRST_TIER, nowhere};
-use super::effect::{Effect, effect};
+use super::effect::{Budget, Effect, effect};
 use super::end::{End, Regime, unlike};
 use super::scene::{GateView, Scene};
 use crate::policy::compile::Named;
@@ -77,11 +77,12 @@ pub(super) fn changes(scene: &Scene<'_>, compiled: Named<'_>) -> Vec<Change> {
     }
     found.sort_by_key(Vec::len);
     let verdict = if allowed { Verdict::Deny } else { Verdict::Allow };
+    let mut budget = Budget::default();
     let mut told: Vec<Change> = found
         .into_iter()
         .take(MEASURED_MAX)
         .map(|made| {
-            let Effect { opens, closes } = effect(scene, compiled, &made);
+            let Effect { opens, closes } = effect(scene, compiled, &made, &mut budget);
             let verdict =
                 scene.judge(&made).iter().map(|gate| gate.verdict).find(|v| !v.is_allow()).unwrap_or(verdict);
             let edits = made.iter().map(ToString::to_string).collect();

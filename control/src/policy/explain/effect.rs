@@ -13,8 +13,8 @@ use super::scene::Scene;
 use crate::policy::compile::{CompileOptions, Named, compile};
 use crate::policy::valid::{Rule, Selector, Workload};
 
-/// The largest policy, in workloads and rules, that is compiled anew to measure a change.
-const OBJECTS_MAX: usize = 100_000;
+/// The most workloads and rules that are compiled anew to measure the changes of one explanation.
+const OBJECTS_MAX: usize = 300_000;
 /// The most pairs looked at.
 const PAIRS_MAX: usize = 250_000;
 /// The most looks at a network to tell which workloads a rule selects.
@@ -27,15 +27,28 @@ pub(super) struct Effect {
     pub(super) closes: Option<u64>,
 }
 
-pub(super) fn effect(scene: &Scene<'_>, compiled: Named<'_>, edits: &[Edit]) -> Effect {
+/// How much may still be compiled for one explanation.
+pub(super) struct Budget {
+    objects: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { objects: OBJECTS_MAX }
+    }
+}
+
+/// What `edits` open and close.
+pub(super) fn effect(scene: &Scene<'_>, compiled: Named<'_>, edits: &[Edit], budget: &mut Budget) -> Effect {
     let Some(pairs) = touched(scene, edits) else { return Effect::default() };
     if pairs.is_empty() {
         return Effect { opens: Some(0), closes: Some(0) };
     }
     let rules: usize = scene.policy.tiers.iter().map(|tier| tier.rules.len()).sum();
-    if scene.policy.workloads.len() + rules > OBJECTS_MAX {
+    let Some(left) = budget.objects.checked_sub(scene.policy.workloads.len() + rules) else {
         return Effect::default();
-    }
+    };
+    budget.objects = left;
     let Ok(after) = compile(&applied(scene.policy, edits), &CompileOptions::default()) else {
         return Effect::default();
     };

@@ -45,6 +45,37 @@ fn every_pair_once_with_verdict_and_rule() {
 }
 
 #[test]
+fn rejects_and_listeners_show() {
+    let text = "
+ringfence: 1
+workloads:
+  - name: db
+    labels: {role: db}
+    addresses: [10.1.0.2]
+    listeners: [{name: shop, service: tcp/5432, labels: {app: shop}}]
+  - {name: web, labels: {app: shop}, addresses: [10.1.0.1]}
+rules:
+  - {name: own, from: {app: shop}, to: {app: shop}, service: any, same: app}
+  - {name: aloud, from: any, to: {role: db}, service: tcp/22, action: reject}
+";
+    let file = SourceFile { name: "policy.yaml".to_owned(), text: text.to_owned() };
+    let policy = load_texts(&[file]).unwrap().policy;
+    let compiled = compile(&policy, &CompileOptions::default()).unwrap();
+    for (port, expected) in
+        [(5432, ("allow", "own")), (5433, ("deny", "default/deny")), (22, ("reject", "aloud"))]
+    {
+        let matrix = matrix(&policy, compiled.named(), ServiceKey::new(6, port));
+        let pair = matrix.pair(1, 0).unwrap();
+        assert_eq!((pair.verdict, pair.rule), (expected.0, Some(expected.1)), "{port}");
+        assert_eq!(matrix.allowed(), usize::from(expected.0 == "allow"), "{port}");
+        let mut csv = Vec::new();
+        matrix.write_csv(&mut csv).unwrap();
+        let last = format!("web,{},-\r\n", expected.0);
+        assert!(String::from_utf8(csv).unwrap().ends_with(&last), "{port}");
+    }
+}
+
+#[test]
 fn csv_fields_are_quoted_where_needed() {
     for (text, expected) in [("web", "web"), ("a,b", "\"a,b\""), ("say \"x\"", "\"say \"\"x\"\"\"")] {
         assert_eq!(super::field(text), expected);

@@ -100,6 +100,8 @@ fn the_hash_knows_meaning_from_writing() {
         vec![one.replace("[x, y]", "[y, x]"), rules.replace("[tcp/1, tcp/2]", "tcp/1-2")],
         vec![one.replace("[10.0.0.1, 10.0.0.2]", "[10.0.0.2, 10.0.0.1]"), format!("# words\n{rules}")],
         vec![one.to_owned(), format!("{rules}infrastructure: {{dns: true}}\n")],
+        vec![one.to_owned(), format!("{rules}tests: [{{from: a, to: b, service: tcp/1, expect: deny}}]\n")],
+        vec![one.to_owned(), rules.replace("{k: x}", "{matchLabels: {k: x}}")],
     ];
     for texts in &same {
         assert_eq!(hash(&texts.iter().map(String::as_str).collect::<Vec<_>>()), first, "{texts:?}");
@@ -113,6 +115,20 @@ fn the_hash_knows_meaning_from_writing() {
         (one.to_owned(), format!("{rules}infrastructure: {{dns: false}}\n")),
         (one.to_owned(), format!("{rules}ether_types: lldp\n")),
         (one.to_owned(), format!("{rules}enforcement: [{{select: any, egress: off}}]\n")),
+        (one.to_owned(), rules.replace("service: any", "service: any, same: k")),
+        (one.to_owned(), rules.replace("service: any", "service: any, staged: true")),
+        (one.to_owned(), rules.replace("service: [", "on_revoke: keep, service: [")),
+        (one.to_owned(), rules.replace("action: deny", "action: reject")),
+        (one.to_owned(), format!("{rules}tiers: [{{name: t, order: 5, rules: []}}]\n")),
+        (one.to_owned(), format!("{rules}ringfences: [{{name: f, scope: {{k: x}}}}]\n")),
+        (
+            one.to_owned(),
+            format!("{rules}assertions: [{{never: {{name: a, from: {{k: x}}, to: {{k: w}}}}}}]\n"),
+        ),
+        (
+            one.replace("10.0.0.3}", "10.0.0.3, listeners: [{name: l, service: tcp/1, labels: {k: v}}]}"),
+            rules.to_owned(),
+        ),
     ];
     for (inventory, rules) in &other {
         assert_ne!(hash(&[inventory, rules]), first, "{inventory}{rules}");
