@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::calico::{self, CalicoPolicy, CalicoTier, Set};
 use super::cilium::{self, CidrGroup, CiliumPolicy};
 use super::cluster_policy::{self, ClusterPolicy, Kind};
 use super::inventory::{self, Namespace, NodeObject, Pods};
@@ -23,6 +24,9 @@ pub(in crate::policy) struct Foreign {
     pub(super) cluster_policies: Vec<ClusterPolicy>,
     pub(super) cilium: Vec<CiliumPolicy>,
     pub(super) cidr_groups: Vec<CidrGroup>,
+    pub(super) calico: Vec<CalicoPolicy>,
+    pub(super) tiers: Vec<CalicoTier>,
+    pub(super) sets: Vec<Set>,
     /// Kinds that carry no policy, with how many there were and where the first was.
     skipped: BTreeMap<String, (usize, Span)>,
 }
@@ -33,6 +37,10 @@ pub(in crate::policy) fn is_foreign(node: &Node<'_>) -> bool {
     let has = |name: &str| entries.iter().any(|(key, value)| key.text() == name && !value.text().is_empty());
     has("apiVersion") && has("kind")
 }
+
+/// Calico's groups: of its API server, and of its own resources.
+const CALICO: &str = "projectcalico.org";
+const CALICO_CRD: &str = "crd.projectcalico.org";
 
 /// Kinds that make pods, by group.
 const MAKERS: &[(&str, &str)] = &[
@@ -55,13 +63,22 @@ const UNSUPPORTED: &[(&str, &str, &str)] = &[
     ("k8s.ovn.org", "ClusterUserDefinedNetwork", "it separates pods into networks of their own"),
     ("k8s.ovn.org", "EgressFirewall", "it closes ways out of the cluster"),
     ("k8s.cni.cncf.io", "MultiNetworkPolicy", "it speaks of further networks of pods"),
+    (CALICO, "HostEndpoint", "interfaces of hosts are not told from their other traffic"),
+    (CALICO_CRD, "HostEndpoint", "interfaces of hosts are not told from their other traffic"),
     ("security.istio.io", "AuthorizationPolicy", "it speaks of identities and requests"),
     ("security.istio.io", "PeerAuthentication", "it speaks of identities"),
     ("security.istio.io", "RequestAuthentication", "it speaks of requests"),
 ];
 
 /// Kinds whose name ends like that of a policy about traffic, and which are none.
-const HARMLESS: &[&str] = &["PodSecurityPolicy", "PodDisruptionPolicy", "ValidatingAdmissionPolicy"];
+const HARMLESS: &[&str] = &[
+    "PodSecurityPolicy",
+    "ValidatingAdmissionPolicy",
+    "MutatingAdmissionPolicy",
+    "StagedNetworkPolicy",
+    "StagedGlobalNetworkPolicy",
+    "StagedKubernetesNetworkPolicy",
+];
 
 impl Foreign {
     /// Whether no foreign document was met.
@@ -71,7 +88,10 @@ impl Foreign {
 
     /// Whether there is no policy among the objects.
     pub(super) fn is_inventory(&self) -> bool {
-        self.network_policies.is_empty() && self.cluster_policies.is_empty() && self.cilium.is_empty()
+        self.network_policies.is_empty()
+            && self.cluster_policies.is_empty()
+            && self.cilium.is_empty()
+            && self.calico.is_empty()
     }
 
     /// Reads a document for which [`is_foreign`] holds. Returns whether it could be read whole.
@@ -153,6 +173,13 @@ impl Foreign {
             ("cilium.io", "CiliumClusterwideNetworkPolicy") => {
                 self.cilium.push(cilium::read(object, true, sink)?);
             }
+            (CALICO | CALICO_CRD, "NetworkPolicy") => self.calico.push(calico::policy(object, false, sink)?),
+            (CALICO | CALICO_CRD, "GlobalNetworkPolicy") => {
+                self.calico.push(calico::policy(object, true, sink)?)
+            }
+            (CALICO | CALICO_CRD, "Tier") => self.tiers.push(calico::tier(object, sink)?),
+            (CALICO | CALICO_CRD, "NetworkSet") => self.sets.push(calico::set(object, false, sink)?),
+            (CALICO | CALICO_CRD, "GlobalNetworkSet") => self.sets.push(calico::set(object, true, sink)?),
             ("cilium.io", "CiliumCIDRGroup") => self.cidr_groups.push(cilium::group(object, sink)?),
             _ => {
                 if let Some((_, maker)) = MAKERS.iter().find(|(of, name)| *of == group && *name == kind) {

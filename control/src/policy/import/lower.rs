@@ -1,5 +1,6 @@
 //! Foreign objects to workloads and rules.
 
+mod calico;
 mod cilium;
 mod cluster_policy;
 
@@ -16,8 +17,6 @@ use crate::policy::valid::{Action, Labels, Requirement, Selector};
 const TIER: &str = "network-policy";
 /// The tier of what nothing selects.
 const OPEN: &str = "kubernetes";
-/// After the allows of a tier.
-const ISOLATION: u32 = 1;
 
 /// Adds workloads.
 pub(super) fn inventory(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
@@ -29,6 +28,13 @@ pub(super) fn inventory(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
 pub(super) fn all(foreign: &Foreign, lowering: &mut Lowering<'_, '_>) {
     inventory(foreign, lowering);
     lowering.blocks_are_outside = !foreign.cilium.is_empty();
+    lowering.namespaces = (foreign.namespaces.iter())
+        .map(|one| {
+            let labels = one.labels.iter().map(|(key, value)| (key.value.clone(), value.value.clone()));
+            (one.name.value.clone(), labels.collect())
+        })
+        .collect();
+    lowering.priorities = calico::all(foreign, lowering);
     let wide = wide(&foreign.network_policies);
     for policy in &foreign.network_policies {
         network_policy(policy, &wide, lowering);
@@ -75,7 +81,7 @@ fn network_policy(policy: &NetworkPolicy, wide: &Wide<'_>, lowering: &mut Loweri
                 peers: &peers,
                 ports: &allow.ports,
                 action: Action::Allow,
-                priority: 0,
+                priority: lowering.priorities.0,
                 origin: lowering.origin(allow.span),
             };
             rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));
@@ -92,7 +98,7 @@ fn network_policy(policy: &NetworkPolicy, wide: &Wide<'_>, lowering: &mut Loweri
             peers: &[Selector::default()],
             ports: &Ports::any(),
             action: Action::Deny,
-            priority: ISOLATION,
+            priority: lowering.priorities.1,
             origin: lowering.origin(policy.name.span),
         };
         rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));

@@ -9,6 +9,7 @@
 //! | `admin` | `ClusterNetworkPolicy` and `AdminNetworkPolicy` of the Admin tier |
 //! | `cilium-deny` | the denies of `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy` |
 //! | `network-policy` | `NetworkPolicy` and Cilium's: allows, then a deny for what each policy isolates |
+//! | `calico/TIER` | the policies of that tier of Calico; those of its tier `default` are in `network-policy` |
 //! | `baseline` | the Baseline tier, `BaselineAdminNetworkPolicy` |
 //! | `kubernetes` | `kubernetes/open-ingress` and `kubernetes/open-egress`: what nothing selects is open there |
 //!
@@ -21,6 +22,7 @@
 //! them on: those systems have none, and a pod that they isolate would be open to them.
 
 mod blocks;
+mod calico;
 mod cilium;
 mod cluster;
 mod cluster_policy;
@@ -93,6 +95,10 @@ struct Lowering<'a, 's> {
     rules: usize,
     /// Where the policy was written whose rules begin with a name.
     named: HashMap<String, Span>,
+    /// Labels of namespaces, by the name of those.
+    namespaces: HashMap<String, Vec<(String, String)>>,
+    /// Priorities of Kubernetes' network policies in their tier: of allows, and of what each isolates.
+    priorities: (u32, u32),
 }
 
 /// Adds `foreign` to a valid policy; `native` is what that was made from.
@@ -135,12 +141,28 @@ impl<'a, 's> Lowering<'a, 's> {
             tiers,
             rules: 0,
             named: HashMap::new(),
+            namespaces: HashMap::new(),
+            priorities: (0, 1),
         }
     }
 
     fn origin(&self, span: Span) -> Origin {
         let file = self.files.get(span.file as usize).cloned().unwrap_or_default();
         Origin { file, line: span.line, column: span.column }
+    }
+
+    /// The labels of a namespace, the name that Kubernetes puts there included.
+    fn namespace_labels(&self, name: &str) -> Vec<(String, String)> {
+        let mut labels = self.namespaces.get(name).cloned().unwrap_or_default();
+        labels.push((labels::NAMESPACE_NAME.to_owned(), name.to_owned()));
+        labels.push(("projectcalico.org/name".to_owned(), name.to_owned()));
+        labels
+    }
+
+    /// How many rules a tier has so far.
+    fn rules_of(&self, order: Order, tier: &str) -> u32 {
+        let tier = self.tiers.iter().find(|(at, one)| *at == order && one.name == tier);
+        tier.map_or(0, |(_, tier)| u32::try_from(tier.rules.len()).unwrap_or(u32::MAX))
     }
 
     /// Reports a second policy of the same kind and name; `base` is what the names of its rules begin with.

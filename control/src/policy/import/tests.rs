@@ -20,6 +20,58 @@ fn warnings(text: &str) -> Vec<Code> {
     loaded.warnings.iter().map(|one| one.code).collect()
 }
 
+#[test]
+fn what_calico_asks_and_cannot_be_done_is_refused_or_only_narrows() {
+    let policy = |spec: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: p}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let wide: Vec<String> = (0..9).map(|n| format!("(a{n} == 'x' || b{n} == 'x')")).collect();
+    let wide = format!("selector: \"{}\"", wide.join(" && "));
+    let refused = [
+        ("parts of a value", "selector: \"a starts with 'b'\"", Code::Unsupported),
+        ("no value", "selector: \"a ==\"", Code::BadSelector),
+        ("no bracket", "selector: \"(a == 'b'\"", Code::BadSelector),
+        ("a value that is not closed", "selector: \"a == 'b\"", Code::BadSelector),
+        ("more than a selector", "selector: \"a == 'b' c\"", Code::BadSelector),
+        ("an unknown operator", "selector: \"a like 'b'\"", Code::BadSelector),
+        ("a selector that explodes", wide.as_str(), Code::Limit),
+        ("labels of service accounts", "serviceAccountSelector: \"a == 'b'\"", Code::Unsupported),
+        ("interfaces of hosts", "applyOnForward: true", Code::Unsupported),
+        ("layer 7", "ingress: [{action: Allow, http: {methods: [GET]}}]", Code::Unsupported),
+        (
+            "ports of the source",
+            "ingress: [{action: Allow, protocol: TCP, source: {ports: [1]}}]",
+            Code::Unsupported,
+        ),
+        (
+            "ports without a protocol",
+            "ingress: [{action: Allow, destination: {ports: [1]}}]",
+            Code::BadService,
+        ),
+        (
+            "domains, denied",
+            "egress: [{action: Deny, destination: {domains: [a.example]}}]",
+            Code::Unsupported,
+        ),
+        ("an unknown action", "ingress: [{action: Accept}]", Code::UnknownWord),
+        ("an unknown protocol", "ingress: [{action: Allow, protocol: XTP}]", Code::UnknownWord),
+        ("an unknown tier", "tier: security", Code::UnknownWord),
+        ("an unknown field", "ingres: []", Code::UnknownField),
+        ("an order that is none", "order: first", Code::BadNumber),
+    ];
+    for (name, spec, code) in refused {
+        let found = errors(&policy(spec));
+        assert!(found.iter().any(|one| one.0 == code), "{name}: {found:?}");
+    }
+    let narrower = "egress: [{action: Allow, destination: {domains: [a.example]}}]";
+    assert_eq!(warnings(&policy(narrower)), [Code::Narrowed]);
+    // A negation may not nest without end.
+    let deep = format!("selector: \"{}all()\"", "!".repeat(5000));
+    assert_eq!(errors(&policy(&deep)).first().map(|one| one.0), Some(Code::BadSelector));
+}
+
 /// A network policy with this specification, in flow style from the fourth line on.
 fn network_policy(spec: &str) -> String {
     format!("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {spec}\n")

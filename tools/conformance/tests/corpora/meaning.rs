@@ -1,5 +1,6 @@
 //! The traps of other systems' policy languages, one by one: what a few lines mean for flows of a small cluster.
 
+mod calico;
 mod cilium;
 mod cluster_policies;
 mod kubernetes;

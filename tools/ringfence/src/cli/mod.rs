@@ -91,8 +91,8 @@ Status 0 whether or not anything changes. BY names the rule before and after, fo
   kubectl get pods,namespaces,networkpolicies -A -o yaml > cluster.yaml
 
 Read are pods and what makes them, namespaces, nodes; NetworkPolicy, ClusterNetworkPolicy, AdminNetworkPolicy,
-BaselineAdminNetworkPolicy; Cilium's policies at layers 3 and 4. What is not known is refused with its place. Every
-command with --policy takes the manifests themselves too.")]
+BaselineAdminNetworkPolicy; the policies of Cilium and Calico at layers 3 and 4. What is not known is refused with its
+place. Every command with --policy takes the manifests themselves too.")]
     Import(ImportArgs),
     /// Run a capture through the very packet path: one JSON line for each packet.
     #[command(after_help = "Examples:

@@ -5,7 +5,7 @@ use super::super::labels::{KIND, LabelSelector, all_of, of_node};
 use super::super::object::{narrowed, unsupported};
 use super::super::ports::Ports;
 use super::super::{Direction, Lowering, OneSided, Order};
-use super::{ISOLATION, TIER, has_nodes};
+use super::{TIER, has_nodes};
 use crate::policy::diagnostics::{Code, Finding, Span, quote};
 use crate::policy::source::Word;
 use crate::policy::valid::{Action, Prefix, Requirement, Selector};
@@ -51,10 +51,10 @@ fn rules(spec: &Spec, subject: &Selector, base: &str, groups: &[CidrGroup], lowe
                 peers.iter().flat_map(|peer| selectors(peer, entry, groups, lowering)).collect()
             }
         };
-        let (order, tier, action) = if entry.is_deny {
-            (Order::BEFORE_NETWORK_POLICY, DENY, Action::Deny)
+        let (order, tier, action, priority) = if entry.is_deny {
+            (Order::BEFORE_NETWORK_POLICY, DENY, Action::Deny, 0)
         } else {
-            (Order::NETWORK_POLICY, TIER, Action::Allow)
+            (Order::NETWORK_POLICY, TIER, Action::Allow, lowering.priorities.0)
         };
         let rule = OneSided {
             name: format!("{base}/{}/{}", entry.list, entry.number),
@@ -63,7 +63,7 @@ fn rules(spec: &Spec, subject: &Selector, base: &str, groups: &[CidrGroup], lowe
             peers: &peers,
             ports: &entry.ports,
             action,
-            priority: 0,
+            priority,
             origin: lowering.origin(entry.span),
         };
         rule.rules().into_iter().for_each(|rule| lowering.push(order, tier, rule));
@@ -79,7 +79,7 @@ fn rules(spec: &Spec, subject: &Selector, base: &str, groups: &[CidrGroup], lowe
             peers: &[Selector::default()],
             ports: &Ports::any(),
             action: Action::Deny,
-            priority: ISOLATION,
+            priority: lowering.priorities.1,
             origin: lowering.origin(spec.span),
         };
         rule.rules().into_iter().for_each(|rule| lowering.push(Order::NETWORK_POLICY, TIER, rule));
