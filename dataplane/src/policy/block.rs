@@ -28,7 +28,7 @@ impl Interval {
 }
 
 /// The intervals of one entry, disjoint. One interval, or two with the same hits, are held in place, so that a lookup
-/// that found the entry need look no further; others are found in [`Intervals`].
+/// that found the entry need look no further; others are found in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block(Place);
 
