@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Engine, InForce};
+use crate::observe::flows::FlowRecord;
 use crate::observe::live::Ends;
 use crate::observe::names::service_name;
 use crate::policy::diff::{Becomes, Seen, Side};
@@ -145,11 +146,11 @@ impl Simulation {
         if limit.simulated {
             let _ = write!(text, " and deny {} of {} recorded ones", self.denied, self.recorded.flows);
         }
-        let _ = write!(text, "; at most {} may be. ", limit.flows);
+        let _ = write!(text, "; at most {} may be", limit.flows);
         if limit.simulated && self.recorded.missed > 0 {
             let _ = write!(
                 text,
-                "The record of flows is not complete, {} events are missing. ",
+                ". The record of flows is not complete, {} events are missing",
                 self.recorded.missed
             );
         }
@@ -230,23 +231,14 @@ impl<'a> Judge<'a> {
 }
 
 impl Engine {
-    /// The flows that are live and those that were recorded.
+    /// The flows that were recorded, live ones among them.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        let seen = |source, destination, service, flows| {
-            Some(Seen { source, destination, service: ServiceKey::from_value(service)?, flows })
+        let seen = |one: FlowRecord| {
+            let (source, destination) = (one.source.into(), one.destination.into());
+            let service = ServiceKey::from_value(one.service)?;
+            Some(Seen { source, destination, service, flows: one.flows })
         };
-        let live = self.flows.iter().flat_map(|table| table.views(Now::read()));
-        let live = live.filter_map(|view| {
-            let ends = Ends::of(&view);
-            seen(ends.source, ends.destination, ends.service, 1)
-        });
-        let mut all: Vec<Seen> = live.collect();
-        self.with_records(|log| {
-            all.extend(log.each().filter_map(|one| {
-                seen(one.source.into(), one.destination.into(), one.service, one.flows.max(1))
-            }));
-        });
-        all
+        self.with_records(|log| log.each().filter_map(seen).collect())
     }
 
     /// Decides every recorded and every live flow by the table of `candidate`.
@@ -327,7 +319,8 @@ impl Engine {
             *sum += 1;
             let (from, to) = (judge.labels(source), judge.labels(destination));
             let rules = (judge.rule(0, old), judge.rule(1, new));
-            let age = now.as_millis32().wrapping_sub(view.opened) / 1000;
+            // A worker's clock may be a little ahead of ours.
+            let age = now.as_millis32().wrapping_sub(view.opened).cast_signed().max(0).cast_unsigned() / 1000;
             let row = rows.entry((from, to, service, rules.0, rules.1, on_revoke)).or_insert_with(|| Cut {
                 from: judge.words[from as usize].clone(),
                 to: judge.words[to as usize].clone(),

@@ -91,7 +91,7 @@ pub(super) async fn simulate(State(app): State<App>, body: Bytes) -> Result<Json
     Ok(Json(found.await??))
 }
 
-/// What a policy would change against the one in force, in label terms, with the live flows that it touches.
+/// What a policy would change against the one in force, in label terms, with the recorded flows that it touches.
 #[utoipa::path(post, path = "/v1/policy/diff", request_body = CandidateRequest, responses(
     (status = 200, description = "What would change", body = Diff),
     (status = 404, description = "There is no such draft", body = ErrorBody),

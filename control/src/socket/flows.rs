@@ -84,7 +84,8 @@ impl Words<'_> {
             potential: view.potential.and_then(rule),
             epoch: view.epoch.0,
             state: state(view),
-            age_s: now.wrapping_sub(view.opened) / 1000,
+            // A worker's clock may be a little ahead of ours.
+            age_s: now.wrapping_sub(view.opened).cast_signed().max(0).cast_unsigned() / 1000,
             expires_s: view.deadline.wrapping_sub(now) / 1000,
             packets: both(view.packets),
             bytes: both(view.bytes),

@@ -1,6 +1,7 @@
 //! `ringfence demo` as a stranger runs it: real namespaces, the real daemon, real traffic.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step must fail the test")]
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,6 +96,78 @@ fn every_expectation_holds_even_after_a_run_that_was_killed() {
             all.iter().find(|one| one["tried"] == tried).unwrap_or_else(|| panic!("{tried} was not tried"));
         assert!(one["decided"].as_str().unwrap().contains(decided), "{one:#}");
     }
+    nothing_is_left();
+}
+
+/// The commands and outputs of the README's page on a safe change.
+fn page() -> Vec<(String, String)> {
+    const README: &str = include_str!("../../../README.md");
+    let (_, page) = README.split_once("## A change made safely").unwrap();
+    let (page, _) = page.split_once("\n## ").unwrap();
+    let mut steps: Vec<(String, String)> = Vec::new();
+    for (at, block) in page.split("```").enumerate() {
+        for line in block.lines().filter(|_| at % 2 == 1) {
+            match (line.strip_prefix("$ "), steps.last_mut()) {
+                (Some(command), _) => steps.push((command.to_owned(), String::new())),
+                (None, Some((_, output))) => *output += &format!("{line}\n"),
+                (None, None) => {}
+            }
+        }
+    }
+    steps
+}
+
+/// The letters of a text: numbers differ from run to run, and tables break their cells where those leave room.
+fn letters(text: &str) -> String {
+    let hash = |word: &&str| word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split_whitespace().filter(|word| !hash(word));
+    let mut letters: Vec<char> = words.flat_map(str::chars).filter(|c| c.is_alphabetic()).collect();
+    letters.sort_unstable();
+    letters.into_iter().collect()
+}
+
+#[test]
+fn the_readmes_safe_change_is_real() {
+    if skip_unprivileged() {
+        return;
+    }
+    let _turn = turn();
+    let socket = "/run/rf-demo/ringfence.sock";
+    let mut child = demo(&["--serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("The lab stays up")), "the lab does not stay up");
+    thread::spawn(move || said.for_each(drop));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("safe-change");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy("/run/rf-demo/policy.yaml", folder.join("policy.yaml")).unwrap();
+    let bin = PathBuf::from(env!("CARGO_BIN_EXE_ringfence"));
+    let path = format!("{}:{}", bin.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(&folder);
+        shell.env("PATH", &path).env("RINGFENCE_SOCKET", socket).env("NO_COLOR", "1");
+        String::from_utf8(shell.output().unwrap().stdout).unwrap()
+    };
+    let status: Value = serde_json::from_str(&shell("ringfence status --json")).unwrap();
+    let first = status["policy"]["epoch"].to_string();
+    // Some rounds of the lab's traffic, both families.
+    thread::sleep(Duration::from_secs(3));
+    let steps = page();
+    assert!(steps.len() >= 8, "{steps:?}");
+    let mut wrong = Vec::new();
+    for (command, expected) in steps {
+        let command = match command.split_once("rollback ") {
+            Some((before, _)) => format!("{before}rollback {first}"),
+            None => command,
+        };
+        let output = shell(&command);
+        if letters(&output) != letters(&expected) {
+            wrong.push(format!("$ {command}\n{output}\nin the README:\n{expected}"));
+        }
+    }
+    signal(&child, Signal::INT);
+    child.wait().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     nothing_is_left();
 }
 
