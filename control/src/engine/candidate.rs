@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::policy::PolicyTable;
 
+use super::overlay::Overlay;
 use crate::observe::hits::Rules;
 use crate::observe::names::Names;
 use crate::policy::diff::Side;
@@ -46,6 +47,8 @@ pub enum Refusal {
     Invalid(Diagnostics),
     /// It is right, but cannot be compiled within the limits.
     Uncompilable(CompileError),
+    /// It is right, but does not go together with the inventory as it was changed.
+    Inventory(String),
 }
 
 impl fmt::Display for Refusal {
@@ -53,6 +56,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Invalid(diagnostics) => diagnostics.fmt(f),
             Self::Uncompilable(error) => error.fmt(f),
+            Self::Inventory(what) => f.write_str(what),
         }
     }
 }
@@ -64,12 +68,15 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// [`Refusal`].
 pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refusal> {
+    let (files, overlay) = Overlay::split(files);
     let texts: Vec<SourceFile> =
         files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
     let start = Instant::now();
-    let loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
+    let mut loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
     drop(texts);
-    let candidate = Candidate::new(loaded, wires)?;
+    overlay.apply(&mut loaded.policy)?;
+    let mut candidate = Candidate::new(loaded, wires)?;
+    candidate.files = overlay.join(candidate.files.to_vec()).into();
     Ok(Candidate { validate: start.elapsed().saturating_sub(candidate.compile), ..candidate })
 }
 
@@ -88,13 +95,7 @@ impl Candidate {
         let start = Instant::now();
         let options = CompileOptions { wires, ..CompileOptions::default() };
         let compiled = compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?;
-        let has_staged = loaded.policy.tiers.iter().flat_map(|tier| &tier.rules).any(|rule| rule.staged);
-        let staged = if has_staged {
-            let options = CompileOptions { staged: true, ..options };
-            Some(Arc::new(compile(&loaded.policy, &options).map_err(Refusal::Uncompilable)?.table))
-        } else {
-            None
-        };
+        let staged = staged_table(&loaded.policy, wires)?;
         let compile = start.elapsed();
         let admitted = admit(&loaded.policy, &compiled)
             .map_err(|faults| Refusal::Invalid(faults.with_snippets(&loaded.files)))?;
@@ -111,4 +112,16 @@ impl Candidate {
             compile,
         })
     }
+}
+
+/// The table as if the rules marked `staged` were enforced, if there are any.
+pub(super) fn staged_table(
+    policy: &ValidPolicy,
+    wires: &[String],
+) -> Result<Option<Arc<PolicyTable>>, Refusal> {
+    if !policy.tiers.iter().flat_map(|tier| &tier.rules).any(|rule| rule.staged) {
+        return Ok(None);
+    }
+    let options = CompileOptions { wires, staged: true, ..CompileOptions::default() };
+    Ok(Some(Arc::new(compile(policy, &options).map_err(Refusal::Uncompilable)?.table)))
 }

@@ -109,6 +109,21 @@ impl Drafts {
         });
     }
 
+    /// The policy in force has another inventory: what its staged rules make follows.
+    pub(super) fn follow_inventory(
+        &mut self,
+        policy: &Arc<ValidPolicy>,
+        staged: Option<Arc<PolicyTable>>,
+        files: &Arc<[StoredFile]>,
+    ) {
+        let old = self.staged.take();
+        self.staged = old.zip(staged).map(|(old, table)| {
+            let (meta, rules) = (old.meta.clone(), Arc::clone(&old.rules));
+            let (policy, files) = (Arc::clone(policy), Arc::clone(files));
+            Arc::new(Draft { id: old.id, meta, policy, table, rules, files })
+        });
+    }
+
     pub(super) fn published(&mut self, snapshot: Arc<Snapshot>) {
         self.live.push(snapshot);
     }
@@ -189,7 +204,7 @@ impl Engine {
                 return Err(PublishError::TooManyDrafts);
             }
         }
-        let candidate = check(files, &self.wires).map_err(PublishError::Refused)?;
+        let candidate = check(self.with_inventory(files), &self.wires).map_err(PublishError::Refused)?;
         let meta = DraftMeta {
             name: name.clone(),
             policy_hash: candidate.hash.clone(),

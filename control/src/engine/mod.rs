@@ -6,6 +6,9 @@
 mod candidate;
 mod confirm;
 mod drafts;
+mod error;
+mod inventory;
+mod overlay;
 mod publish;
 mod records;
 mod simulate;
@@ -38,7 +41,9 @@ pub use confirm::Awaiting;
 use confirm::Pending;
 use drafts::Drafts;
 pub use drafts::{Draft, DraftHits, STAGED};
-pub use publish::{Author, PublishError, Published, Terms};
+pub use error::PublishError;
+pub use inventory::{InventoryChange, InventoryChanged};
+pub use publish::{Author, Published, Terms};
 pub use simulate::{Cut, CutLimit, Recorded, Simulated, Simulation};
 pub use start::StartError;
 pub(crate) use start::{config_author, config_files};
@@ -102,6 +107,8 @@ pub struct Engine {
     /// Held while it is written.
     records_file: Mutex<WholeFile>,
     drafts: Mutex<Drafts>,
+    /// Kept from one change of the inventory to the next.
+    compiler: Mutex<Option<inventory::Kept>>,
     /// The policy in force, as long as nobody confirmed it.
     pending: Mutex<Option<Pending>>,
     notices: Mutex<Vec<String>>,

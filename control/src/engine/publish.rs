@@ -3,7 +3,6 @@
 //! Up to and including `persist` a failure changes nothing. From `publish` on nothing can fail; a worker that does not
 //! take the policy in time is reported, and it will take it with its next batch.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    Awaiting, Candidate, CutLimit, Engine, InForce, Pending, Refusal, STAGED, Simulation, check, lock,
-};
+use super::overlay::{self, Overlay};
+use super::{Candidate, CutLimit, Engine, InForce, Pending, PublishError, STAGED, check, lock};
 use crate::policy::Diagnostics;
 use crate::policy::diff::Edits;
-use crate::store::{Confirm, Meta, Publication, Store, StoreError, StoredFile, source_hash};
+use crate::store::{Confirm, Meta, Publication, Store, StoredFile, source_hash};
 
 /// Longest message of a publish, bytes.
 const MESSAGE_MAX: usize = 4096;
@@ -84,109 +82,6 @@ pub struct Published {
     pub warnings: Diagnostics,
 }
 
-/// Why a publish was refused, or is not complete.
-#[derive(Debug)]
-pub enum PublishError {
-    /// The policy is wrong; the old one stays in force.
-    Refused(Refusal),
-    /// It could not be made durable; the old one stays in force.
-    Store(StoreError),
-    /// The policy in force waits to be confirmed; until then it can only be confirmed or rolled back.
-    Unconfirmed(Awaiting),
-    /// Nothing waits to be confirmed, or something else than what was named; what waits, if anything does.
-    NothingToConfirm(Option<Awaiting>),
-    /// There is no policy before it that it could revert to.
-    NothingToRevert,
-    /// Another policy is in force than the one that was named.
-    Overtaken {
-        /// The epoch that was named.
-        named: u32,
-        /// The epoch in force; 0 if none is.
-        in_force: u32,
-    },
-    /// It would stop more of what speaks now than it may; the old one stays in force.
-    Cuts(Box<Simulation>, CutLimit),
-    /// No draft has this name.
-    NoDraft(String),
-    /// A draft cannot have this name.
-    DraftName(String),
-    /// There are as many drafts as there may be.
-    TooManyDrafts,
-    /// It is in force, but some workers have not said so in time.
-    NotTaken {
-        /// Its epoch.
-        epoch: u32,
-        /// How long was waited.
-        waited: Duration,
-        /// The workers that have not taken it.
-        workers: Vec<usize>,
-    },
-    /// All 2^31 epochs of this state directory are used up.
-    Exhausted,
-    /// The helper thread could not do its work: a bug, or a runtime that is stopping.
-    Interrupted,
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Store(error @ StoreError::NoRecord { .. }) => error.fmt(f),
-            Self::Store(error) => {
-                write!(f, "the policy was not published, because it could not be stored: {error}")
-            }
-            Self::NotTaken { epoch, waited, workers } => write!(
-                f,
-                "epoch {epoch} is published, but after {} ms {} {workers:?} {} not taken it",
-                waited.as_millis(),
-                if workers.len() == 1 { "worker" } else { "workers" },
-                if workers.len() == 1 { "has" } else { "have" },
-            ),
-            Self::Unconfirmed(waits) => write!(
-                f,
-                "the policy of epoch {} waits to be confirmed, for {} s more: `ringfence policy confirm` keeps it, \
-                 `ringfence policy rollback {}` brings the one before back",
-                waits.epoch,
-                waits.left_ms.div_ceil(1000),
-                waits.revert_to
-            ),
-            Self::NothingToConfirm(None) => {
-                f.write_str("no policy waits to be confirmed; `ringfence policy history` shows what happened")
-            }
-            Self::NothingToConfirm(Some(waits)) => {
-                write!(f, "what waits to be confirmed is epoch {}, with {} ms left", waits.epoch, waits.left_ms)
-            }
-            Self::NothingToRevert => {
-                f.write_str("nothing is in force that an unconfirmed policy could give way to: publish without --confirm-within")
-            }
-            Self::Overtaken { named, in_force } => write!(
-                f,
-                "epoch {in_force} is in force, not {named}: somebody changed the policy; look at it and try again"
-            ),
-            Self::Cuts(simulation, limit) => f.write_str(&simulation.refusal(*limit)),
-            Self::NoDraft(name) => {
-                write!(f, "there is no draft `{name}`; `ringfence policy drafts` lists them")
-            }
-            Self::DraftName(name) => write!(
-                f,
-                "`{name}` cannot name a draft: 1 to 63 lower-case letters, digits, `.`, `_` and `-`, beginning with a \
-                 letter or digit, and not `{STAGED}`"
-            ),
-            Self::TooManyDrafts => write!(
-                f,
-                "there are {DRAFTS_MAX} drafts already, which is the most: drop one (ringfence policy drop NAME). \
-                 Rules marked `staged` in the policy in force count as one"
-            ),
-            Self::Exhausted => {
-                f.write_str("every epoch of this state directory is used up; use a new state_dir")
-            }
-            Self::Interrupted => f.write_str("the policy was not published: its compilation was interrupted"),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}
-
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
@@ -214,7 +109,7 @@ impl Engine {
     /// Publishes the policy of an earlier epoch again, under a new epoch.
     ///
     /// # Errors
-    /// As [`Engine::publish`]; [`StoreError::NoRecord`] if there is no such epoch.
+    /// As [`Engine::publish`]; [`StoreError::NoRecord`](crate::store::StoreError::NoRecord) if there is no such epoch.
     pub async fn rollback(self: &Arc<Self>, epoch: u32, uid: u32) -> Result<Published, PublishError> {
         let engine = Arc::clone(self);
         let loaded = tokio::task::spawn_blocking(move || lock(&engine.store).load(epoch)).await;
@@ -272,7 +167,7 @@ impl Engine {
         terms: Terms,
     ) -> Result<(Candidate, Meta), PublishError> {
         self.may_publish(&author, terms)?;
-        let candidate = check(files, &self.wires).map_err(PublishError::Refused)?;
+        let candidate = check(self.with_inventory(files), &self.wires).map_err(PublishError::Refused)?;
         if candidate.staged.is_some()
             && self.drafts().iter().filter(|one| one.meta.name != STAGED).count() >= DRAFTS_MAX
         {
@@ -286,6 +181,34 @@ impl Engine {
         }
         let meta = self.persist(&candidate, author, terms.confirm_within)?;
         Ok((candidate, meta))
+    }
+
+    /// The files of a policy with the inventory as it was changed, in place of what they may say of that themselves.
+    pub(crate) fn with_inventory(&self, files: Vec<StoredFile>) -> Vec<StoredFile> {
+        let now = self.in_force().map(|now| Overlay::of(&now.files));
+        now.unwrap_or_default().join(files)
+    }
+
+    /// The policy that decided under `epoch`, compiled anew: the record's files with the inventory of that moment.
+    ///
+    /// # Errors
+    /// [`PublishError::Store`] if the history does not go back so far or the record is damaged,
+    /// [`PublishError::Refused`] if this version refuses it.
+    pub fn policy_of(&self, epoch: u32) -> Result<Candidate, PublishError> {
+        let (record, journal) = {
+            let store = lock(&self.store);
+            let before = store.history().map(|meta| meta.epoch).filter(|record| *record <= epoch).max();
+            let newest = self.in_force().map_or(0, |now| now.snapshot.epoch.0);
+            // What is not there is asked for as it is, so that the error tells what there is.
+            let record = before.filter(|_| epoch <= newest).unwrap_or(epoch);
+            (
+                store.load(record).map_err(PublishError::Store)?,
+                store.journal(record).map_err(PublishError::Store)?,
+            )
+        };
+        let mut overlay = Overlay::of(&record.files);
+        journal.iter().filter(|entry| entry.epoch <= epoch).for_each(|entry| overlay.note(&entry.event));
+        check(overlay.join(record.files), &self.wires).map_err(PublishError::Refused)
     }
 
     /// What can be said before the policy is looked at.
@@ -312,8 +235,8 @@ impl Engine {
         let now = self.in_force();
         let mut store = lock(&self.store);
         let source_hash = source_hash(&candidate.files);
-        let config_hash = match author.publication {
-            Publication::Config => Some(source_hash.clone()),
+        let of_config = match author.publication {
+            Publication::Config => Some(config_hash(&candidate.files)),
             _ => store.history().next_back().and_then(|last| last.config_hash.clone()),
         };
         let at = Timestamp::now();
@@ -333,7 +256,7 @@ impl Engine {
             rules: u32::try_from(candidate.rules.len()).unwrap_or(u32::MAX),
             workloads: u32::try_from(candidate.policy.workloads.len()).unwrap_or(u32::MAX),
             rolled_back_to: author.rolled_back_to,
-            config_hash,
+            config_hash: of_config,
             summary: now
                 .map(|now| Edits::between(&now.policy, &candidate.policy).words())
                 .unwrap_or_default(),
@@ -375,7 +298,7 @@ impl Engine {
     }
 
     /// Waits until every worker that reads reports `epoch`.
-    async fn taken(&self, epoch: Epoch, start: Instant) -> Result<(), PublishError> {
+    pub(super) async fn taken(&self, epoch: Epoch, start: Instant) -> Result<(), PublishError> {
         loop {
             let reported = self.publisher.reported();
             let behind = |at: &(usize, Option<Epoch>)| at.1.is_some_and(|at| at < epoch);
@@ -391,6 +314,12 @@ impl Engine {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// What the configuration's files were: without the inventory, which is not theirs.
+fn config_hash(files: &[StoredFile]) -> String {
+    let own: Vec<StoredFile> = files.iter().filter(|file| file.name != overlay::NAME).cloned().collect();
+    source_hash(&own)
 }
 
 /// Epochs that a flow's stamp has room for.

@@ -16,6 +16,7 @@ use dataplane::verdict::Epoch;
 use jiff::Timestamp;
 
 use super::confirm::reverted;
+use super::overlay::Overlay;
 use super::{Author, Candidate, Engine, Parts, Pending, PublishError, Refusal, check};
 use crate::observe::flows::{Collector, RecordLog};
 use crate::policy::load;
@@ -73,6 +74,7 @@ impl Engine {
             records: Mutex::new(Collector::new(log)),
             records_file: Mutex::new(records_file),
             drafts: Mutex::default(),
+            compiler: Mutex::default(),
             pending: Mutex::default(),
             notices: Mutex::default(),
         });
@@ -203,7 +205,10 @@ impl Found {
 /// The policy of one record, or why there is none, for people.
 fn load_one(store: &Store, epoch: u32, wires: &[String]) -> Result<(Meta, Candidate), String> {
     let record = store.load(epoch).map_err(|error| error.to_string())?;
-    let candidate = check(record.files, wires).map_err(|refusal| refusal.to_string())?;
+    let mut overlay = Overlay::of(&record.files);
+    let journal = store.journal(epoch).map_err(|error| error.to_string())?;
+    journal.iter().for_each(|entry| overlay.note(&entry.event));
+    let candidate = check(overlay.join(record.files), wires).map_err(|refusal| refusal.to_string())?;
     Ok((record.meta, candidate))
 }
 

@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::error::{ApiError, ErrorBody};
 use super::read::{Ask, in_force};
+use crate::policy::diff::Side;
 use crate::policy::{Explanation, service};
 
 /// Workloads of which a matrix is still one answer: 4 million pairs.
@@ -29,6 +30,8 @@ pub(super) struct Flow {
     destination: String,
     /// `tcp/443`, `icmp/8`, `gre`, …
     service: String,
+    /// Under the policy and inventory of this epoch, as records carry it; the one in force unless told.
+    epoch: Option<u32>,
 }
 
 /// A matrix that is asked for.
@@ -57,11 +60,12 @@ fn key(text: &str) -> Result<ServiceKey, ApiError> {
     Ok(ServiceKey::new(protocol, u16::from_be_bytes([high, low])))
 }
 
-/// The decision on a new flow under the policy in force, and why.
+/// The decision on a new flow under the policy in force or one of the history, and why.
 #[utoipa::path(get, path = "/v1/explain", params(Flow), responses(
     (status = 200, description = "`verdict`, `rule`, `reason`, `gate`, both ends, and why each other rule lost",
      body = Object),
     (status = 400, description = "An end or the service cannot be understood", body = ErrorBody),
+    (status = 404, description = "The history does not go back to that epoch", body = ErrorBody),
     (status = 409, description = "No policy is in force", body = ErrorBody),
 ))]
 pub(super) async fn explain(
@@ -70,9 +74,16 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, ApiError> {
     let (now, key) = (in_force(&app)?, key(&flow.service)?);
     let explanation = blocking(move || {
-        crate::policy::explain(&now.policy, now.named(), &flow.source, &flow.destination, key)
+        let ask = |side: Side<'_>| {
+            crate::policy::explain(side.policy, side.compiled, &flow.source, &flow.destination, key)
+                .map_err(|error| ApiError::bad_request(error.to_string()))
+        };
+        match flow.epoch {
+            None => ask(now.side()),
+            Some(epoch) => ask(app.engine.policy_of(epoch)?.side()),
+        }
     });
-    explanation.await?.map(Json).map_err(|error| ApiError::bad_request(error.to_string()))
+    explanation.await?.map(Json)
 }
 
 /// The verdict for every pair of workloads under the policy in force; at most 2,000 workloads.

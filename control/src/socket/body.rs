@@ -11,14 +11,14 @@ use super::access::Right;
 use super::error::ApiError;
 use super::{App, Shared};
 
-/// Reads the body of a POST before its handler runs, and holds its permit until the handler is done.
+/// Reads the body of a POST or PUT before its handler runs, and holds its permit until the handler is done.
 pub(super) async fn within_limits(
     app: &App,
     right: Right,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if request.method() != Method::POST {
+    if !matches!(*request.method(), Method::POST | Method::PUT) {
         return Ok(next.run(request).await);
     }
     let read = async {

@@ -55,7 +55,8 @@ impl Asked {
     pub(super) fn find(engine: &Engine, request: CandidateRequest) -> Result<Self, ApiError> {
         match (request.files, request.draft) {
             (Some(files), None) => {
-                let candidate = engine::check(files, engine.wire_names()).map_err(PublishError::Refused)?;
+                let candidate = engine::check(engine.with_inventory(files), engine.wire_names())
+                    .map_err(PublishError::Refused)?;
                 let (policy, table, rules) = (candidate.policy, candidate.table, candidate.rules);
                 Ok(Self { policy, table, rules, staged: false })
             }

@@ -245,6 +245,12 @@ impl From<PublishError> for ApiError {
             PublishError::NothingToRevert => Self::new(StatusCode::CONFLICT, "nothing_to_revert", message),
             PublishError::Overtaken { .. } => Self::new(StatusCode::CONFLICT, "overtaken", message),
             PublishError::TooManyDrafts => Self::new(StatusCode::CONFLICT, "too_many_drafts", message),
+            PublishError::Refused(Refusal::Inventory(_)) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inventory", message)
+            }
+            PublishError::NothingInForce => Self::new(StatusCode::CONFLICT, "no_policy", message),
+            PublishError::NoWorkload(_) => Self::new(StatusCode::NOT_FOUND, "no_such_workload", message),
+            PublishError::JournalFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "journal_full", message),
             PublishError::NoDraft(_) => Self::new(StatusCode::NOT_FOUND, "no_such_draft", message),
             PublishError::DraftName(_) => Self::new(StatusCode::BAD_REQUEST, "bad_request", message),
             PublishError::Interrupted => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", message),

@@ -15,6 +15,7 @@ mod drafts;
 pub mod error;
 mod filter;
 mod flows;
+mod inventory;
 mod listen;
 mod openapi;
 mod read;
@@ -31,7 +32,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use tokio::sync::Semaphore;
 
@@ -83,6 +84,9 @@ macro_rules! route {
     (GET $path:literal, $right:ident, $handler:path) => {
         Route { method: "get", path: $path, right: Right::$right, handler: || get($handler) }
     };
+    (PUT $path:literal, $right:ident, $handler:path) => {
+        Route { method: "put", path: $path, right: Right::$right, handler: || put($handler) }
+    };
     (DELETE $path:literal, $right:ident, $handler:path) => {
         Route { method: "delete", path: $path, right: Right::$right, handler: || delete($handler) }
     };
@@ -98,6 +102,9 @@ const ROUTES: &[Route] = &[
     route!(GET "/v1/records", Read, records::records),
     route!(GET "/v1/rules", Read, read::rules),
     route!(GET "/v1/workloads", Read, read::workloads),
+    route!(PUT "/v1/workloads/{name}", Change, inventory::put),
+    route!(DELETE "/v1/workloads/{name}", Change, inventory::remove),
+    route!(POST "/v1/workloads/{name}/labels", Change, inventory::label),
     route!(GET "/v1/drops", Read, read::drops),
     route!(GET "/v1/policy", Read, read::policy),
     route!(GET "/v1/policy/history", Read, read::history),

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, read, records};
+use super::{ask, candidate, change, drafts, flows, inventory, read, records};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,9 @@ use super::{ask, candidate, change, drafts, flows, read, records};
         read::history,
         ask::explain,
         ask::matrix,
+        inventory::put,
+        inventory::remove,
+        inventory::label,
         change::publish,
         change::check,
         change::rollback,

@@ -43,6 +43,15 @@ pub enum Event {
     Staged(String),
     /// The draft of this name was dropped.
     Dropped(String),
+    /// A workload is as written here, whatever the policy's files say.
+    WorkloadPut {
+        /// Its name.
+        name: String,
+        /// In the policy language.
+        workload: serde_json::Value,
+    },
+    /// A workload is gone, whatever the policy's files say.
+    WorkloadRemoved(String),
 }
 
 /// What could be read of a journal, and how many bytes that is.

@@ -23,10 +23,18 @@ pub(super) const WAYS: usize = 8;
 #[cfg(loom)]
 pub(super) const WAYS: usize = 2;
 
-/// Slots that are probed together. The first cache line answers most questions about all of them.
+/// Slots that are probed together. Headers and slots are two arrays, so that the headers of 64 sets share a page: a
+/// lookup reads two headers, and the TLB holds those of a large table more likely than its slots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Set<'t> {
+    pub(super) header: &'t Header,
+    pub(super) slots: &'t Slots,
+}
+
+/// The cache line that answers most questions about the slots of a set.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(super) struct Set {
+pub(super) struct Header {
     /// Held while a key whose primary set this is gets inserted: makes "look, then insert" one step.
     pub(super) claim: AtomicU32,
     _unused: AtomicU32,
@@ -36,6 +44,12 @@ pub(super) struct Set {
     pub(super) classes: [AtomicU8; WAYS],
     /// When each slot's flow expires: milliseconds, modulo 2^32.
     pub(super) deadlines: [AtomicU32; WAYS],
+}
+
+/// The flows of a set.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(super) struct Slots {
     pub(super) entries: [Entry; WAYS],
     pub(super) rare: [Rare; WAYS],
 }
@@ -254,19 +268,29 @@ impl Entry {
     }
 }
 
-#[cfg(any(test, loom))]
-impl Set {
-    /// A set with no flows: what zeroed memory is.
+#[cfg(loom)]
+impl Header {
+    /// Of a set with no flows: what zeroed memory is.
     pub(super) fn vacant() -> Self {
         use core::array::from_fn;
-        let word = |_| AtomicU64::new(0);
-        let half = |_| AtomicU32::new(0);
         Self {
             claim: AtomicU32::new(0),
             _unused: AtomicU32::new(0),
             tags: Tags::vacant(),
             classes: from_fn(|_| AtomicU8::new(0)),
-            deadlines: from_fn(half),
+            deadlines: from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+}
+
+#[cfg(any(test, loom))]
+impl Slots {
+    /// No flows: what zeroed memory is.
+    pub(super) fn vacant() -> Self {
+        use core::array::from_fn;
+        let word = |_| AtomicU64::new(0);
+        let half = |_| AtomicU32::new(0);
+        Self {
             entries: from_fn(|_| Entry {
                 control: AtomicU64::new(0),
                 key: from_fn(word),
@@ -291,6 +315,6 @@ impl Set {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Entry>() == 128);
-    assert!(core::mem::offset_of!(Set, entries) == 64);
-    assert!(size_of::<Set>() == 64 + WAYS * (128 + 24));
+    assert!(size_of::<Header>() == 64);
+    assert!(size_of::<Slots>() == WAYS * (128 + 24));
 };

@@ -58,7 +58,7 @@ impl Ruling {
 /// writes says [`DropReason::FlowContended`] and changes nothing: the slot's new flow is never touched by mistake.
 #[derive(Clone, Copy)]
 pub struct FlowHandle<'t> {
-    set: &'t Set,
+    set: Set<'t>,
     way: usize,
     live: u32,
     stamp: Stamp,
@@ -72,24 +72,24 @@ impl core::fmt::Debug for FlowHandle<'_> {
 }
 
 impl<'t> FlowHandle<'t> {
-    pub(super) const fn new(set: &'t Set, way: usize, live: u32, stamp: Stamp, state: State) -> Self {
+    pub(super) const fn new(set: Set<'t>, way: usize, live: u32, stamp: Stamp, state: State) -> Self {
         Self { set, way, live, stamp, state }
     }
 
-    pub(super) const fn slot(&self) -> (&'t Set, usize) {
+    pub(super) const fn slot(&self) -> (Set<'t>, usize) {
         (self.set, self.way)
     }
 
     fn entry(&self) -> &'t Entry {
-        &self.set.entries[self.way]
+        &self.set.slots.entries[self.way]
     }
 
     fn rare(&self) -> &'t Rare {
-        &self.set.rare[self.way]
+        &self.set.slots.rare[self.way]
     }
 
     pub(super) fn is_expired(&self, now: u32) -> bool {
-        is_past(self.set.deadlines[self.way].load(Relaxed), now)
+        is_past(self.set.header.deadlines[self.way].load(Relaxed), now)
     }
 
     /// The epoch under which the flow was decided last.
@@ -237,7 +237,7 @@ impl<'t> FlowHandle<'t> {
         self.stamp = Stamp::new(epoch, rule).ended(cut, draining);
         entry.stamp.store(self.stamp.to_bits(), Relaxed);
         entry.potential.store(potential.map_or(NO_RULE, |rule| rule.0), Relaxed);
-        self.set.classes[self.way].store(state.class(cut) as u8, Relaxed);
+        self.set.header.classes[self.way].store(state.class(cut) as u8, Relaxed);
         Ok(ended)
     }
 

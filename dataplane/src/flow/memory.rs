@@ -1,6 +1,6 @@
 //! The memory of the flow table: one `memfd`, so that a successor process can take the flows over.
 //!
-//! The only file here with `unsafe`: it turns the mapping into a slice of [`Set`]s.
+//! The only file here with `unsafe`: it turns the mapping into slices of [`Header`] and [`Slots`].
 #![allow(unsafe_code, reason = "owns the mapping that the flow table is a view of")]
 
 use core::ffi::c_void;
@@ -13,15 +13,15 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-use super::entry::Set;
+use super::entry::{Header, Slots};
 
 /// The first page of the file: what a successor must know to read the rest.
 const PAGE: usize = 4096;
 /// A huge page, bytes: what one entry of the page table's second level maps on x86-64 and, with small pages of 4 KiB,
 /// on aarch64. Another size would only make [`Memory::collapse`] fail.
 const HUGE: usize = 2 << 20;
-/// Names the layout; changes with [`Set`].
-const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x02");
+/// Names the layout; changes with them.
+const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x03");
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// The mapping. Unmapped when dropped; the file lives on while anybody holds its descriptor.
@@ -34,7 +34,7 @@ pub(super) struct Memory {
     file: File,
 }
 
-// SAFETY: the mapping is reached only as `&[Set]`, and a `Set` is made of atomics, so any number of threads may
+// SAFETY: the mapping is reached only as `&[Header]` and `&[Slots]`, which are made of atomics, so any number of threads may
 // share it; it is unmapped by whichever thread drops the last owner, which munmap(2) allows.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
@@ -127,15 +127,25 @@ impl Memory {
         touched.is_ok() && unsafe { libc::madvise(start, HUGE, libc::MADV_COLLAPSE) } == 0
     }
 
-    /// All sets.
-    pub(super) fn sets(&self) -> &[Set] {
+    /// The header of each set.
+    #[inline(always)]
+    pub(super) fn headers(&self) -> &[Header] {
         // SAFETY: the mapping is longer than PAGE, see below.
-        let first = unsafe { self.base.byte_add(PAGE) }.cast::<Set>();
-        // SAFETY: the mapping is `PAGE + sets * size_of::<Set>()` bytes long and lives as long as `self`. It cannot
-        // shrink under us: the file is sealed (SEALS is checked on adoption too), so no access can fault. The
-        // kernel aligns it to a page and PAGE is a multiple of 64, so every `Set` is aligned. A `Set` holds only
-        // atomics and padding: any bytes are a valid one, and writers elsewhere, even in another process, write
-        // through the same atomics.
+        let first = unsafe { self.base.byte_add(PAGE) }.cast::<Header>();
+        // SAFETY: the mapping is at least `PAGE + sets * (size_of::<Header>() + size_of::<Slots>())` bytes long and
+        // lives as long as `self`. It cannot shrink under us: the file is sealed (SEALS is checked on adoption too),
+        // so no access can fault. The kernel aligns it to a page and PAGE is a multiple of 64, so every `Header` is
+        // aligned. It holds only atomics and padding: any bytes are a valid one, and writers elsewhere, even in
+        // another process, write through the same atomics.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.sets) }
+    }
+
+    /// The flows of each set: behind all headers.
+    #[inline(always)]
+    pub(super) fn slots(&self) -> &[Slots] {
+        // SAFETY: the mapping is longer than the first page and all headers, see `headers`.
+        let first = unsafe { self.base.byte_add(PAGE + self.sets * size_of::<Header>()) }.cast::<Slots>();
+        // SAFETY: as in `headers`; the length of a `Header` is a multiple of 64 too.
         unsafe { core::slice::from_raw_parts(first.as_ptr(), self.sets) }
     }
 
@@ -155,8 +165,10 @@ impl Drop for Memory {
 /// Length of the file: from a huge page on, a whole number of them.
 fn bytes(sets: usize) -> io::Result<usize> {
     let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow table is too large");
-    let len =
-        sets.checked_mul(size_of::<Set>()).and_then(|len| len.checked_add(PAGE)).ok_or_else(too_large)?;
+    let len = sets
+        .checked_mul(size_of::<Header>() + size_of::<Slots>())
+        .and_then(|len| len.checked_add(PAGE))
+        .ok_or_else(too_large)?;
     if len < HUGE { Ok(len) } else { len.checked_next_multiple_of(HUGE).ok_or_else(too_large) }
 }
 

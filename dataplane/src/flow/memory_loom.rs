@@ -4,25 +4,34 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::entry::Set;
+use super::entry::{Header, Slots};
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    sets: Box<[Set]>,
+    headers: Box<[Header]>,
+    slots: Box<[Slots]>,
     file: File,
 }
 
 impl Memory {
     pub(super) fn create(sets: usize, _secret: [u64; 2]) -> io::Result<Self> {
-        Ok(Self { sets: (0..sets).map(|_| Set::vacant()).collect(), file: File::open("/dev/null")? })
+        Ok(Self {
+            headers: (0..sets).map(|_| Header::vacant()).collect(),
+            slots: (0..sets).map(|_| Slots::vacant()).collect(),
+            file: File::open("/dev/null")?,
+        })
     }
 
     pub(super) fn adopt(_file: OwnedFd) -> io::Result<(Self, [u64; 2])> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "the model has one process"))
     }
 
-    pub(super) fn sets(&self) -> &[Set] {
-        &self.sets
+    pub(super) fn headers(&self) -> &[Header] {
+        &self.headers
+    }
+
+    pub(super) fn slots(&self) -> &[Slots] {
+        &self.slots
     }
 
     pub(super) fn file(&self) -> BorrowedFd<'_> {

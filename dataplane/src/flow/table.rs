@@ -121,16 +121,17 @@ impl FlowTable {
     /// [`io::ErrorKind::InvalidData`] if the file is no flow table of this version.
     pub fn adopt(file: OwnedFd) -> io::Result<Self> {
         let (memory, secret) = Memory::adopt(file)?;
-        for set in memory.sets() {
-            set.claim.store(0, Ordering::Relaxed);
+        let table = Self { memory, secret: HashKey(secret) };
+        for set in table.sets() {
+            set.header.claim.store(0, Ordering::Relaxed);
             for way in Set::ways() {
-                let abandoned = set.entries[way].abandon_claim();
-                if abandoned || Entry::occupied(set.entries[way].control()) == Some(false) {
-                    set.tags.set(way, 0);
+                let abandoned = set.slots.entries[way].abandon_claim();
+                if abandoned || Entry::occupied(set.slots.entries[way].control()) == Some(false) {
+                    set.header.tags.set(way, 0);
                 }
             }
         }
-        Ok(Self { memory, secret: HashKey(secret) })
+        Ok(table)
     }
 
     /// The file behind the table, to hand to a successor process.
@@ -142,11 +143,20 @@ impl FlowTable {
     /// How many flows fit.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.memory.sets().len() * WAYS
+        self.set_count() * WAYS
     }
 
-    pub(super) fn sets(&self) -> &[Set] {
-        self.memory.sets()
+    pub(super) fn set_count(&self) -> usize {
+        self.memory.headers().len()
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&self, index: usize) -> Set<'_> {
+        Set { header: &self.memory.headers()[index], slots: &self.memory.slots()[index] }
+    }
+
+    pub(super) fn sets(&self) -> impl Iterator<Item = Set<'_>> + '_ {
+        self.memory.headers().iter().zip(self.memory.slots()).map(|(header, slots)| Set { header, slots })
     }
 
     /// Hashes a key: once per packet, before [`FlowTable::prefetch`] and [`FlowTable::find`].
@@ -160,7 +170,7 @@ impl FlowTable {
     #[inline]
     pub fn prefetch(&self, hash: FlowHash) {
         for set in self.candidates(hash) {
-            prefetch(&self.sets()[set]);
+            prefetch(&self.memory.headers()[set]);
         }
     }
 
@@ -171,7 +181,7 @@ impl FlowTable {
     pub fn seek(&self, hash: FlowHash) -> Slot {
         let [(set, mut ways), _] = self.tagged(hash);
         let way = ways.next().unwrap_or(0);
-        let entry = &self.sets()[set].entries[way];
+        let entry = &self.memory.slots()[set].entries[way];
         prefetch(entry);
         prefetch(&entry.peers);
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^24 sets of 8")]
@@ -183,7 +193,7 @@ impl FlowTable {
     #[inline]
     #[must_use]
     pub fn find_at(&self, slot: Slot, key: &FlowKey, hash: FlowHash, now: Now) -> Option<FlowHandle<'_>> {
-        match self.sets()[slot.set as usize].find(slot.way as usize, &key.words()) {
+        match self.set(slot.set as usize).find(slot.way as usize, &key.words()) {
             Some(found) => (!found.is_expired(now.as_millis32())).then_some(found),
             None => self.find(key, hash, now),
         }
@@ -211,7 +221,7 @@ impl FlowTable {
         now: Now,
     ) -> Result<Inserted<'_>, DropReason> {
         let words = key.words();
-        let sets = self.candidates(hash).map(|set| &self.sets()[set]);
+        let sets = self.candidates(hash).map(|set| self.set(set));
         let _first_set = claim_set(sets[0])?;
         // A slot can change under us only by another worker's progress elsewhere, so a few rounds are plenty.
         for _ in 0..2 * WAYS {
@@ -220,7 +230,7 @@ impl FlowTable {
                 Some(handle) => return Ok(Inserted { handle, fresh: false, evicted: None }),
                 None => choose(sets, now.as_millis32())?,
             };
-            let entry = &set.entries[way];
+            let entry = &set.slots.entries[way];
             let control = entry.control();
             let Some(live) = Entry::occupied(control) else {
                 pause();
@@ -235,7 +245,7 @@ impl FlowTable {
             let evicted =
                 live.then(|| Evicted { class, view: FlowView::copy(set, way, generation(control)) });
             write(set, way, key, &words, new, now.as_millis32());
-            set.tags.set(way, tag(hash));
+            set.header.tags.set(way, tag(hash));
             let live = claim.publish();
             drop(claim);
             let handle = FlowHandle::new(set, way, live, new.stamp(), new.state());
@@ -247,7 +257,7 @@ impl FlowTable {
     /// The flow of a key, expired or not.
     #[inline(always)]
     fn find_any(&self, words: &[u64; 5], hash: FlowHash) -> Option<FlowHandle<'_>> {
-        let find = |(set, mut ways): (usize, Ways)| ways.find_map(|way| self.sets()[set].find(way, words));
+        let find = |(set, mut ways): (usize, Ways)| ways.find_map(|way| self.set(set).find(way, words));
         self.tagged(hash).into_iter().find_map(find)
     }
 
@@ -256,7 +266,7 @@ impl FlowTable {
     #[inline(always)]
     fn tagged(&self, hash: FlowHash) -> [(usize, Ways); 2] {
         let [first, second] = self.candidates(hash);
-        let ways = [first, second].map(|set| self.sets()[set].tags.matching(tag(hash)));
+        let ways = [first, second].map(|set| self.memory.headers()[set].tags.matching(tag(hash)));
         let swap = ways[0].is_empty();
         let pick = |own, other| select_unpredictable(swap, other, own);
         let pick_ways = |own, other| select_unpredictable(swap, other, own);
@@ -269,7 +279,7 @@ impl FlowTable {
     /// The two sets that a key may be in, the preferred one first.
     #[inline(always)]
     fn candidates(&self, hash: FlowHash) -> [usize; 2] {
-        let mask = self.memory.sets().len() - 1;
+        let mask = self.set_count() - 1;
         #[expect(clippy::cast_possible_truncation, reason = "masked to at most 24 bits")]
         let (first, other) = (hash.0 as usize & mask, (hash.0 >> 24) as usize & mask);
         let second = if first == other { first ^ 1 } else { other };
@@ -283,28 +293,28 @@ const fn tag(hash: FlowHash) -> u16 {
     if tag == 0 { 1 } else { tag }
 }
 
-impl Set {
+impl<'t> Set<'t> {
     /// The flow of a key, if it is in this slot.
     #[inline(always)]
-    fn find(&self, way: usize, words: &[u64; 5]) -> Option<FlowHandle<'_>> {
+    fn find(self, way: usize, words: &[u64; 5]) -> Option<FlowHandle<'t>> {
         let read = |entry: &Entry| (entry.stamp.load(Ordering::Relaxed), entry.state.load(Ordering::Relaxed));
-        let (live, (stamp, state)) = self.entries[way].holds(words, read)?;
+        let (live, (stamp, state)) = self.slots.entries[way].holds(words, read)?;
         Some(FlowHandle::new(self, way, live, Stamp::from_bits(stamp), State::from_bits(state)))
     }
 }
 
 /// The claim of a set, until dropped.
-struct SetClaim<'t>(&'t Set);
+struct SetClaim<'t>(Set<'t>);
 
 impl Drop for SetClaim<'_> {
     fn drop(&mut self) {
-        self.0.claim.store(0, Ordering::Release);
+        self.0.header.claim.store(0, Ordering::Release);
     }
 }
 
-fn claim_set(set: &Set) -> Result<SetClaim<'_>, Unavailable> {
+fn claim_set(set: Set<'_>) -> Result<SetClaim<'_>, Unavailable> {
     for _ in 0..CLAIM_TRIES {
-        if set.claim.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+        if set.header.claim.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             return Ok(SetClaim(set));
         }
         pause();
@@ -314,16 +324,17 @@ fn claim_set(set: &Set) -> Result<SetClaim<'_>, Unavailable> {
 
 /// The slot to use: a vacant one in the emptier set, the first set unless the other has two more, or the flow that
 /// would be missed least.
-fn choose(sets: [&Set; 2], now: u32) -> Result<(&Set, usize), DropReason> {
-    let [first, second] = sets.map(|set| set.tags.occupied());
+fn choose(sets: [Set<'_>; 2], now: u32) -> Result<(Set<'_>, usize), DropReason> {
+    let [first, second] = sets.map(|set| set.header.tags.occupied());
     let order = if first <= second { sets } else { [sets[1], sets[0]] };
-    if let Some(vacant) = order.into_iter().find_map(|set| set.tags.matching(0).next().map(|way| (set, way)))
+    if let Some(vacant) =
+        order.into_iter().find_map(|set| set.header.tags.matching(0).next().map(|way| (set, way)))
     {
         return Ok(vacant);
     }
     let slots = sets.into_iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
-    let rank = |&(set, way): &(&Set, usize)| {
-        let left = set.deadlines[way].load(Ordering::Relaxed).wrapping_sub(now);
+    let rank = |&(set, way): &(Set<'_>, usize)| {
+        let left = set.header.deadlines[way].load(Ordering::Relaxed).wrapping_sub(now);
         (set.class(way, now), left)
     };
     slots
@@ -346,8 +357,8 @@ impl NewFlow {
 }
 
 /// Fills a slot, for the holder of its claim.
-pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new: &NewFlow, now: u32) {
-    let (entry, rare) = (&set.entries[way], &set.rare[way]);
+pub(super) fn write(set: Set<'_>, way: usize, key: &FlowKey, words: &[u64; 5], new: &NewFlow, now: u32) {
+    let (entry, rare) = (&set.slots.entries[way], &set.slots.rare[way]);
     for (own, word) in entry.key.iter().zip(words) {
         own.store(*word, Ordering::Relaxed);
     }
@@ -365,6 +376,6 @@ pub(super) fn write(set: &Set, way: usize, key: &FlowKey, words: &[u64; 5], new:
     rare.opened.store(now, Ordering::Relaxed);
     rare.store_terms(new.terms, false);
     let state = new.state();
-    set.deadlines[way].store(now.wrapping_add(state.timeout(key.protocol)), Ordering::Relaxed);
-    set.classes[way].store(state.class(false) as u8, Ordering::Relaxed);
+    set.header.deadlines[way].store(now.wrapping_add(state.timeout(key.protocol)), Ordering::Relaxed);
+    set.header.classes[way].store(state.class(false) as u8, Ordering::Relaxed);
 }

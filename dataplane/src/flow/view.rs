@@ -47,20 +47,20 @@ pub struct FlowView {
 
 impl FlowView {
     /// The flow in a slot, or `None` if it is vacant or kept busy.
-    fn read(set: &Set, way: usize) -> Option<Self> {
-        let (generation, view) = set.entries[way].snapshot(|_| Self::copy(set, way, 0)).ok()??;
+    fn read(set: Set<'_>, way: usize) -> Option<Self> {
+        let (generation, view) = set.slots.entries[way].snapshot(|_| Self::copy(set, way, 0)).ok()??;
         Some(Self { generation, ..view })
     }
 
     /// The words of a slot as they are now: of one instant only if nobody writes them meanwhile.
-    pub(super) fn copy(set: &Set, way: usize, generation: u32) -> Self {
-        let entry = &set.entries[way];
+    pub(super) fn copy(set: Set<'_>, way: usize, generation: u32) -> Self {
+        let entry = &set.slots.entries[way];
         let words = core::array::from_fn(|at| entry.key[at].load(Relaxed));
         let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
         let state = State::from_bits(entry.state.load(Relaxed));
         let potential = entry.potential.load(Relaxed);
-        let deadline = set.deadlines[way].load(Relaxed);
-        let opened = set.rare[way].opened.load(Relaxed);
+        let deadline = set.header.deadlines[way].load(Relaxed);
+        let opened = set.slots.rare[way].opened.load(Relaxed);
         let refreshed = deadline.wrapping_sub(state.timeout(FlowKey::protocol_of(words[4])));
         Self {
             key: FlowKey::from_words(words),
@@ -69,7 +69,7 @@ impl FlowView {
             epoch: stamp.epoch(),
             rule: stamp.rule(),
             potential: (potential != NO_RULE).then_some(RuleId(potential)),
-            terms: set.rare[way].terms(),
+            terms: set.slots.rare[way].terms(),
             cut: stamp.is_cut(),
             replied: state.replied(),
             phase: state.phase(),
@@ -111,10 +111,13 @@ impl FlowTable {
     ) -> usize {
         let mut count = 0;
         for _ in 0..sets {
-            if cursor.next >= self.sets().len() {
+            if cursor.next >= self.set_count() {
                 cursor.next = cursor.first;
             }
-            let Some(set) = self.sets().get(cursor.next) else { break };
+            if cursor.next >= self.set_count() {
+                break;
+            }
+            let set = self.set(cursor.next);
             cursor.next += cursor.stride;
             for way in Set::ways() {
                 if let Some(view) = set.expire(way, now.as_millis32()) {
@@ -130,26 +133,28 @@ impl FlowTable {
     /// meanwhile may or may not be among them. Lazy; the whole walk reads each set once.
     pub fn views(&self, now: Now) -> impl Iterator<Item = FlowView> + '_ {
         let now = now.as_millis32();
-        let slots = self.sets().iter().flat_map(|set| Set::ways().map(move |way| (set, way)));
+        let slots = self.sets().flat_map(|set| Set::ways().map(move |way| (set, way)));
         slots
-            .filter(move |(set, way)| set.tags.get(*way) != 0 && set.class(*way, now) != Class::Expired)
+            .filter(move |(set, way)| {
+                set.header.tags.get(*way) != 0 && set.class(*way, now) != Class::Expired
+            })
             .filter_map(|(set, way)| FlowView::read(set, way))
     }
 }
 
-impl Set {
+impl Set<'_> {
     fn expire(&self, way: usize, now: u32) -> Option<FlowView> {
-        let expired = || is_past(self.deadlines[way].load(Relaxed), now);
-        if self.tags.get(way) == 0 || !expired() {
+        let expired = || is_past(self.header.deadlines[way].load(Relaxed), now);
+        if self.header.tags.get(way) == 0 || !expired() {
             return None;
         }
-        let control = self.entries[way].control();
+        let control = self.slots.entries[way].control();
         // Again, now that `control` tells whether anything changes from here on.
         if Entry::occupied(control) != Some(true) || !expired() {
             return None;
         }
-        let _vacated = self.entries[way].take(control)?;
-        self.tags.set(way, 0);
-        Some(FlowView::copy(self, way, generation(control)))
+        let _vacated = self.slots.entries[way].take(control)?;
+        self.header.tags.set(way, 0);
+        Some(FlowView::copy(*self, way, generation(control)))
     }
 }

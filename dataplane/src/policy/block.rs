@@ -58,6 +58,8 @@ pub struct Chunk(Vec<Interval>);
 
 /// The most services an interval holds to be a point.
 const POINT: u32 = 4;
+/// Blocks with more places for points are not told service by service.
+const MANY_POINTS: usize = 128;
 /// A place for a point that is free; holds nothing.
 const FREE: Interval = Interval { first: 1, last: 0, egress: Hit::NONE, ingress: Hit::NONE };
 
@@ -189,6 +191,26 @@ impl Intervals {
         }
         let after = spans.partition_point(|span| span.first <= service);
         spans.get(after.wrapping_sub(1)).filter(|span| span.holds(service)).map(Interval::hits)
+    }
+
+    /// Tells each service of the points of `block`, and `None` once if it holds others too, or very many points.
+    pub(super) fn services(&self, Block(place): &Block, mut each: impl FnMut(Option<u32>)) {
+        let mut tell = |[first, last]: [u32; 2]| match last.wrapping_sub(first) {
+            0..POINT => (first..=last).for_each(|service| each(Some(service))),
+            _ if first <= last => each(None),
+            _ => {}
+        };
+        if place.first != ELSEWHERE {
+            [[place.first, place.last], place.second].into_iter().for_each(tell);
+            return;
+        }
+        let (points, spans) = self.of(place).unwrap_or_default();
+        if points.len() > MANY_POINTS {
+            tell([0, ELSEWHERE - 1]);
+            return;
+        }
+        points.iter().for_each(|one| tell([one.first, one.last]));
+        spans.iter().take(1).for_each(|one| tell([one.first, one.last]));
     }
 
     /// Appends the keys at which the hits of `block` change.

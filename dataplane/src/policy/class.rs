@@ -57,6 +57,10 @@ impl Layers {
         Self(self.0 | other.0)
     }
 
+    pub(super) const fn has(self, layer: Layer) -> bool {
+        self.0 & layer.bit().0 != 0
+    }
+
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }

@@ -16,7 +16,7 @@ use super::answer::{answer, combine};
 use super::block::{Block, Chunk, Intervals};
 use super::class::{Class, ID_BITS, Layer, Layers, Side};
 use super::hit::Hit;
-use super::map::{Filter, Key, Map};
+use super::map::{Filter, Key, Map, with};
 use super::service::ServiceKey;
 use crate::verdict::{Decision, OnRevoke, RuleId};
 
@@ -53,7 +53,10 @@ impl DecisionKey {
 #[derive(Clone, Debug)]
 pub(super) struct Decisions {
     entries: Map<NonZeroU64, Block>,
+    /// The keys of the entries, each with each of its services; alone where it has more than a few.
     filter: Filter,
+    /// The layers in which a key alone is in the filter.
+    alone: Layers,
     intervals: Intervals,
     /// Of each stage: the layers that have entries.
     stages: Vec<Layers>,
@@ -71,12 +74,14 @@ impl Decisions {
         let keyed: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
         let mut decisions = Self {
             entries: Map::new(&keyed).map_err(DecisionKey)?,
-            filter: Filter::new(keyed.iter().map(|(key, _)| *key)),
+            filter: Filter::new(&[]),
+            alone: Layers::default(),
             intervals,
             stages: Vec::new(),
             revoke: revoke.into(),
         };
-        decisions.mark(entries);
+        let traces = decisions.mark(entries);
+        decisions.filter = Filter::new(&traces);
         Ok(decisions)
     }
 
@@ -88,8 +93,8 @@ impl Decisions {
         }
         let keyed: Vec<_> = entries.iter().map(|(key, block)| (key.0, *block)).collect();
         self.entries.change(&[], &keyed);
-        self.filter.add(keyed.iter().map(|(key, _)| *key));
-        self.mark(entries);
+        let traces = self.mark(entries);
+        self.filter.add(&traces);
     }
 
     pub(super) fn push(&mut self, chunk: Chunk) {
@@ -102,8 +107,24 @@ impl Decisions {
         &self.intervals
     }
 
-    fn mark(&mut self, entries: &[(DecisionKey, Block)]) {
-        for (key, _) in entries {
+    /// Notes the layers of `entries`, and returns what the filter must let pass for them.
+    fn mark(&mut self, entries: &[(DecisionKey, Block)]) -> Vec<u64> {
+        let mut traces = Vec::with_capacity(entries.len());
+        // Beyond this, an entry is in the filter without its services: the filter stays a small part of the table.
+        let most = 4 * entries.len() + (1 << 20);
+        for (key, block) in entries {
+            let hash = key.0.mix();
+            let begin = traces.len();
+            let mut by_service = begin < most;
+            self.intervals.services(block, |service| match service {
+                Some(service) => traces.push(with(hash, service)),
+                None => by_service = false,
+            });
+            if !by_service {
+                traces.truncate(begin);
+                traces.push(hash);
+                self.alone = self.alone.or(key.layer());
+            }
             if self.stages.len() <= key.stage() {
                 self.stages.resize(key.stage() + 1, Layers::default());
             }
@@ -111,6 +132,7 @@ impl Decisions {
                 *used = used.or(key.layer());
             }
         }
+        traces
     }
 
     #[inline]
@@ -130,8 +152,8 @@ impl Decisions {
         Decision { on_revoke, ..decision }
     }
 
-    /// The first rule of each gate that does not pass: per stage at most nine probes, most of which end at the
-    /// filter, and a binary search in an entry that does not hold its intervals itself.
+    /// The first rule of each gate that does not pass: per stage at most nine probes. Those that find nothing for the
+    /// service end at the filter, nearly always.
     #[inline]
     fn hits(&self, from: Side, to: Side, service: ServiceKey) -> (Hit, Hit) {
         let (mut egress, mut ingress) = (Hit::NONE, Hit::NONE);
@@ -140,7 +162,14 @@ impl Decisions {
             let (mut out, mut into) = (Hit::NONE, Hit::NONE);
             let mut layers = both.and(*used);
             while let Some(layer) = layers.pop() {
-                let Some(block) = self.entry(stage, layer, from, to) else { continue };
+                let key = DecisionKey::new(stage, layer, from.id(layer.from), to.id(layer.to)).0;
+                let hash = key.mix();
+                let may_have = self.filter.passes(with(hash, service.value()))
+                    || self.alone.has(layer) && self.filter.passes(hash);
+                if !may_have {
+                    continue;
+                }
+                let Some(block) = self.entries.get_hashed(key, hash) else { continue };
                 if let Some((at_egress, at_ingress)) = self.intervals.find(&block, service.value()) {
                     out = out.min(at_egress);
                     into = into.min(at_ingress);
@@ -156,20 +185,14 @@ impl Decisions {
         (last(egress), last(ingress))
     }
 
-    #[inline]
-    fn entry(&self, stage: u8, layer: Layer, from: Side, to: Side) -> Option<Block> {
-        let key = DecisionKey::new(stage, layer, from.id(layer.from), to.id(layer.to)).0;
-        let hash = key.mix();
-        if self.filter.passes(hash) { self.entries.get_hashed(key, hash) } else { None }
-    }
-
     /// Appends the service keys at which the decision on a pair of classes may change.
     pub(super) fn cuts(&self, source: &Class, destination: &Class, into: &mut Vec<u32>) {
         let both = source.from.layers().and(destination.to.layers());
         for (stage, used) in (0..).zip(&self.stages) {
             let mut layers = both.and(*used);
             while let Some(layer) = layers.pop() {
-                if let Some(block) = self.entry(stage, layer, source.from, destination.to) {
+                let (from, to) = (source.from.id(layer.from), destination.to.id(layer.to));
+                if let Some(block) = self.entries.get(DecisionKey::new(stage, layer, from, to).0) {
                     self.intervals.edges(&block, into);
                 }
             }

@@ -175,42 +175,41 @@ fn fill<K: Key, V: Copy>(count: usize, entries: impl Iterator<Item = (K, V)>) ->
     Ok(slots.into())
 }
 
-/// Tells most keys that are not in a map by one load that stays in the cache, where a slot of a large map would not.
+/// The hash of what `hash` stands for together with `more`.
+#[inline]
+pub(super) fn with(hash: u64, more: u32) -> u64 {
+    fold(hash ^ u64::from(more), PHI)
+}
+
+/// Tells most hashes that are not in a set by one load that stays in the cache, where a slot of a large map would not.
 #[derive(Clone, Debug)]
 pub(super) struct Filter(Arc<[u64]>);
 
-/// Bits of the filter per key, two of them set for each: one key in some forty that is not in the map passes.
-const FILTER_BITS: usize = 16;
+/// Bits of the filter per hash, two of them set for each: one hash in some thirty that is not in the set passes.
+const FILTER_BITS: usize = 12;
 
 impl Filter {
-    /// Of the keys of a map. A small map needs none: then everything passes.
-    pub(super) fn new<K: Key>(keys: impl ExactSizeIterator<Item = K>) -> Self {
-        const SMALL: usize = 4096;
-        if keys.len() < SMALL {
+    /// Of so many hashes. A small set needs none: then everything passes.
+    pub(super) fn new(hashes: &[u64]) -> Self {
+        const SMALL: usize = 64;
+        if hashes.len() < SMALL {
             return Self(Arc::new([]));
         }
-        let mut words = vec![0_u64; keys.len() * FILTER_BITS / 64 + 1];
-        for key in keys {
-            let (word, bits) = place(key.mix(), words.len());
-            words[word] |= bits;
-        }
+        let mut words = vec![0_u64; hashes.len() * FILTER_BITS / 64 + 1];
+        set(&mut words, hashes);
         Self(words.into())
     }
 
-    /// Lets further keys pass.
-    pub(super) fn add<K: Key>(&mut self, keys: impl Iterator<Item = K>) {
-        if self.0.is_empty() {
-            return;
+    /// Lets further hashes pass.
+    pub(super) fn add(&mut self, hashes: &[u64]) {
+        if !self.0.is_empty() {
+            let mut words = self.0.to_vec();
+            set(&mut words, hashes);
+            self.0 = words.into();
         }
-        let mut words = self.0.to_vec();
-        for key in keys {
-            let (word, bits) = place(key.mix(), words.len());
-            words[word] |= bits;
-        }
-        self.0 = words.into();
     }
 
-    /// `false`: no key with this hash is in the map.
+    /// `false`: the hash is not in the set.
     #[inline]
     pub(super) fn passes(&self, hash: u64) -> bool {
         let (word, bits) = place(hash, self.0.len());
@@ -219,6 +218,13 @@ impl Filter {
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val::<[u64]>(&self.0)
+    }
+}
+
+fn set(words: &mut [u64], hashes: &[u64]) {
+    for hash in hashes {
+        let (word, bits) = place(*hash, words.len());
+        words[word] |= bits;
     }
 }
 

@@ -184,8 +184,10 @@ fn changes(policy: ValidPolicy, name: &str) -> Result<(), Box<dyn std::error::Er
         let new = format!("new{n}");
         let labelled = |name: String, at: usize, random: &mut Random| {
             let one = |value: String| BTreeSet::from([value]);
+            // One in four is in two applications at once, as no other workload is: its entries must be made.
+            let in_apps = (0..=usize::from(random.one_in(4))).map(|_| format!("app{}", random.below(apps)));
             let labels = BTreeMap::from([
-                ("app".to_owned(), one(format!("app{}", random.below(apps)))),
+                ("app".to_owned(), in_apps.collect()),
                 ("env".to_owned(), one(format!("env{}", random.below(5)))),
                 ("loc".to_owned(), one(format!("loc{}", random.below(20)))),
                 ("role".to_owned(), one(format!("role{}", random.below(4)))),

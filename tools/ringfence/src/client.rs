@@ -38,6 +38,12 @@ pub(crate) fn post(socket: &Path, path: &str, body: &impl Serialize) -> Answer {
     parse(&raw(socket, Method::POST, path, body.into())?)
 }
 
+/// Puts `body` to `path`.
+pub(crate) fn put(socket: &Path, path: &str, body: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(body).map_err(Failure::failed)?;
+    parse(&raw(socket, Method::PUT, path, body.into())?)
+}
+
 /// Deletes what is at `path`.
 pub(crate) fn delete(socket: &Path, path: &str) -> Answer {
     parse(&raw(socket, Method::DELETE, path, Bytes::new())?)

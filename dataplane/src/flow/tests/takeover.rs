@@ -35,8 +35,8 @@ fn claims_of_the_dead_are_released() {
         insert(&old, &udp(n), at(1)).unwrap();
     }
     let (set, way) = find(&old, &udp(2), at(1)).unwrap().slot();
-    set.claim.store(1, core::sync::atomic::Ordering::Relaxed);
-    let claim = set.entries[way].take(set.entries[way].control()).unwrap();
+    set.header.claim.store(1, core::sync::atomic::Ordering::Relaxed);
+    let claim = set.slots.entries[way].take(set.slots.entries[way].control()).unwrap();
     core::mem::forget(claim);
     let table = FlowTable::adopt(old.file().try_clone_to_owned().unwrap()).unwrap();
     assert!(find(&table, &udp(2), at(1)).is_none());

@@ -12,6 +12,7 @@ mod records;
 mod run;
 mod show;
 mod test;
+mod workload;
 mod told;
 
 use std::net::IpAddr;
@@ -22,6 +23,8 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use policy_args::{
     Candidate, CandidateArgs, ConfirmArgs, DropArgs, PolicyCommand, PublishArgs, RollbackArgs, StageArgs,
 };
+
+pub(crate) use workload::WorkloadCommand;
 
 use crate::outcome::Outcome;
 use crate::{demo, replay};
@@ -115,6 +118,9 @@ place. Every command with --policy takes the manifests themselves too.")]
     Rules(ReadArgs),
     /// The workloads of the policy in force.
     Workloads(ReadArgs),
+    /// Add, relabel and remove workloads of the running daemon, beside the policy's files.
+    #[command(subcommand)]
+    Workload(WorkloadCommand),
     /// What was dropped: a counter for each reason, and the most frequent (rule, source, destination, service).
     Drops(ReadArgs),
     /// Stage, compare, simulate, publish, confirm and roll back policies of the running daemon.
@@ -190,6 +196,9 @@ pub(crate) struct ExplainArgs {
     pub(crate) destination: String,
     /// Protocol and port (tcp/443), ICMP type (icmp/8, icmpv6/128) or protocol (gre, 47).
     pub(crate) service: String,
+    /// Under the policy and inventory of this epoch, as records and `history` carry it: asks the daemon.
+    #[arg(long, value_name = "EPOCH", conflicts_with = "policy")]
+    pub(crate) epoch: Option<u32>,
     #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
@@ -270,6 +279,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Records(args) => records::records(&args),
         Command::Rules(args) => show::rules(&args),
         Command::Workloads(args) => show::workloads(&args),
+        Command::Workload(command) => workload::run(&command),
         Command::Drops(args) => show::drops(&args),
         Command::Policy(command) => match command {
             PolicyCommand::Stage(args) => life::stage(&args),

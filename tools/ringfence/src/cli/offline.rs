@@ -42,6 +42,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Outcome {
             ("source", Some(args.source.clone())),
             ("destination", Some(args.destination.clone())),
             ("service", Some(args.service.clone())),
+            ("epoch", args.epoch.map(|epoch| epoch.to_string())),
         ];
         client::get(&args.read.daemon.socket, &client::query("/v1/explain", &parameters))?
     } else {

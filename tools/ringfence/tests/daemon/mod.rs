@@ -185,6 +185,35 @@ fn a_change_is_made_safely() {
 }
 
 #[test]
+fn labels_change_like_policy() {
+    let mut daemon = Daemon::folder("labels", CONFIG);
+    daemon.start();
+    for (arguments, status, words) in [
+        (
+            &["workload", "set", "web-2", "--address", "10.0.0.3", "--label", "app=shop"][..],
+            0,
+            "workload web-2: in force",
+        ),
+        (&["explain", "web-2", "db", "tcp/5432"], 0, "allow: web-2"),
+        (&["workload", "label", "web-2", "app=crm", "app=x", "tier-"], 0, "in force"),
+        (&["workloads"], 0, "app=crm,app=x"),
+        (&["explain", "web-2", "db", "tcp/5432"], 0, "deny: web-2"),
+        (&["explain", "web-2", "db", "tcp/5432", "--epoch", "2"], 0, "allow: web-2"),
+        (&["explain", "web-2", "db", "tcp/5432", "--epoch", "9"], 1, "the history"),
+        (&["workload", "set", "web-3", "--address", "10.0.0.1"], 1, "belongs to workload `web`"),
+        (&["workload", "label", "web-2", "app"], 2, "KEY=VALUE"),
+        (&["workload", "label", "web-9", "app=x"], 1, "there is no workload `web-9`"),
+        (&["workload", "remove", "web-2"], 0, "in force"),
+        (&["workload", "remove", "web-2"], 1, "there is no workload"),
+    ] {
+        let output = daemon.ask(arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn hangup_publishes_the_configurations_files() {
     let mut daemon = Daemon::folder("hangup", CONFIG);
     daemon.start();
