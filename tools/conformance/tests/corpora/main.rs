@@ -7,6 +7,7 @@
 
 mod cyclonus;
 mod estate;
+mod examples;
 mod files;
 mod meaning;
 mod np_guard;
