@@ -89,7 +89,7 @@ pub(crate) enum Kind {
     Workload,
     /// A workload without.
     Unlabelled,
-    /// No workload, but a network contains it.
+    /// No workload, but a network with labels contains it.
     Network,
     /// Neither.
     #[default]
@@ -308,7 +308,8 @@ impl<'a> Inventory<'a> {
                 }
             }
         }
-        if tuple.kind == Kind::Unknown && !seen.is_empty() {
+        let known = seen.iter().any(|at| !self.policy.networks[*at as usize].labels.is_empty());
+        if tuple.kind == Kind::Unknown && known {
             tuple.kind = Kind::Network;
         }
     }

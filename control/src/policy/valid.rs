@@ -6,7 +6,8 @@
 //! that contains it. Its labels: for each key, the workload's own values if it has any for that key; otherwise
 //! the values of the narrowest containing networks (longest matching prefix; two networks with the same longest
 //! prefix contribute both) that have that key. An endpoint that is no workload is *unmanaged*; in no network
-//! either, it is *unknown*: it has no labels and only a selector without requirements matches it.
+//! with labels either, it is *unknown*: it has no labels, and no selector that asks for the absence of a label matches
+//! it. A network without labels only names a set of addresses: it makes none of them known.
 //!
 //! **Selector.** All requirements must hold. `Peers` match if any selector does.
 //!

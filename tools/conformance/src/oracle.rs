@@ -131,7 +131,7 @@ fn contains(prefix: &Prefix, address: IpAddr) -> bool {
 
 impl End<'_> {
     fn is_known(&self) -> bool {
-        self.workload.is_some() || !self.networks.is_empty()
+        self.workload.is_some() || self.networks.iter().any(|(_, network)| !network.labels.is_empty())
     }
 
     /// The values of `key`: the listener's, else the workload's own, else those of the narrowest networks that have

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::lists::{Interner, Lists};
-use super::space::{Context, OUTSIDE, Space};
+use super::space::{Context, Space};
 use super::vocabulary::{KNOWN, LABELLED, Token, Vocabulary, WORKLOAD};
 use crate::policy::valid::{Labels, ServiceRange, Workload};
 
@@ -49,9 +49,9 @@ impl Profiles {
         let mut tokens = Vec::new();
         sets.intern(&tokens);
         let mut contexts = Vec::with_capacity(space.contexts.len());
-        for (at, context) in (0..).zip(&space.contexts) {
+        for context in &space.contexts {
             inherit(context, &mut tokens);
-            contexts.push(if at == OUTSIDE { UNKNOWN } else { sets.intern(&tokens).0 });
+            contexts.push(sets.intern(&tokens).0);
         }
         let (addresses, answers) = (Vec::new(), Vec::new());
         let mut profiles = Self { sets, addresses, answers, contexts, own: Own::default(), tokens };
@@ -158,7 +158,7 @@ impl Profiles {
 /// What holds for an address in a network that no workload owns.
 fn inherit(context: &Context, into: &mut Vec<Token>) {
     into.clear();
-    into.push(KNOWN);
+    into.extend(context.known.then_some(KNOWN));
     into.extend(context.keys.iter().flat_map(|(_, tokens)| tokens));
     into.extend(&context.networks);
     into.sort_unstable();

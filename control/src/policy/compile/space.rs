@@ -14,6 +14,8 @@ pub(super) struct Context {
     pub(super) keys: Vec<(u32, Vec<Token>)>,
     /// The tokens of the containing networks that the policy names.
     pub(super) networks: Vec<Token>,
+    /// Whether a network with labels contains it.
+    pub(super) known: bool,
 }
 
 /// The context of addresses that no network contains.
@@ -33,6 +35,8 @@ pub(super) struct Space {
 struct Own {
     labels: Vec<(u32, Vec<Token>)>,
     name: Option<Token>,
+    /// It has labels, mentioned or not.
+    known: bool,
 }
 
 impl Space {
@@ -47,6 +51,7 @@ impl Space {
         let own = |network: &Network| Own {
             labels: network.labels.iter().filter_map(|(key, values)| vocabulary.label(key, values)).collect(),
             name: vocabulary.network(&network.name),
+            known: !network.labels.is_empty(),
         };
         let own: Vec<Own> = networks.iter().map(own).collect();
         let limit = limits.bytes / 16;
@@ -97,7 +102,7 @@ fn spans(networks: &[Network], width: u32) -> Vec<Span> {
 struct Cutter {
     own: Vec<Own>,
     contexts: Vec<Context>,
-    /// The context of addresses that are in a network of which the policy mentions nothing.
+    /// The context of addresses that are in a network with labels of which the policy mentions none.
     bare: Option<u32>,
     /// The size of all contexts together, and its limit.
     bytes: u64,
@@ -137,15 +142,15 @@ impl Cutter {
         let mut named: Vec<Token> = group.iter().filter_map(|span| self.own[span.network].name).collect();
         let mut keys: Vec<(u32, Vec<Token>)> =
             group.iter().flat_map(|span| self.own[span.network].labels.iter().cloned()).collect();
-        if named.is_empty() && keys.is_empty() {
-            if outer != OUTSIDE {
-                return Ok(outer);
-            }
-            if let Some(bare) = self.bare {
-                return Ok(bare);
-            }
+        let known = group.iter().any(|span| self.own[span.network].known);
+        let silent = named.is_empty() && keys.is_empty();
+        if silent && (!known || self.contexts[outer as usize].known) {
+            return Ok(outer);
         }
-        let bare = named.is_empty() && keys.is_empty();
+        let bare = silent && outer == OUTSIDE;
+        if let (true, Some(bare)) = (bare, self.bare) {
+            return Ok(bare);
+        }
         let mut context = self.contexts[outer as usize].clone();
         self.bytes += context.bytes();
         if self.bytes > self.limit {
@@ -155,6 +160,7 @@ impl Cutter {
                 limit: self.limit,
             });
         }
+        context.known |= known;
         context.networks.append(&mut named);
         context.networks.sort_unstable();
         context.networks.dedup();

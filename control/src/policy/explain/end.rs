@@ -134,7 +134,8 @@ impl<'a> End<'a> {
     }
 
     pub(super) fn meets(&self, requirement: &Requirement) -> bool {
-        let known = self.workload.is_some() || !self.networks.is_empty() || !self.added.is_empty();
+        let known =
+            self.workload.is_some() || self.networks.iter().any(|(_, network)| !network.labels.is_empty());
         match requirement {
             Requirement::In(key, values) => self.has(key, values),
             Requirement::NotIn(key, values) => known && !self.has(key, values),
