@@ -84,8 +84,10 @@ pub fn admit(policy: &ValidPolicy, compiled: &Compiled) -> Result<Admitted, Diag
 /// The findings, with a last one that counts those left out.
 fn closed(findings: Findings, code: Code, what: &str) -> Vec<Diagnostic> {
     let Findings { mut list, left_out } = findings;
-    if let (Some(severity), 1..) = (list.first().map(|one| one.severity), left_out) {
-        list.push(general(severity, code, &format!("and {left_out} more {what}")));
+    if let (Some(last), 1..) = (list.last(), left_out) {
+        let at = Origin { file: last.file.as_str().into(), line: last.line, column: last.column };
+        let message = format!("and {left_out} more {what}");
+        list.push(Diagnostic::about(&at, last.severity, code, message, None, Vec::new()));
     }
     list
 }
