@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dataplane::policy::PolicyTable;
 
+use super::canary::{Trial, Tried};
 use super::overlay::Overlay;
 use crate::observe::hits::Rules;
 use crate::observe::names::Names;
@@ -26,6 +27,8 @@ pub struct Candidate {
     pub hash: String,
     /// What it says that is probably not meant.
     pub warnings: Diagnostics,
+    /// The candidate that is on trial in it, if one is.
+    pub canary: Option<Tried>,
     /// The table.
     pub table: Arc<PolicyTable>,
     /// The table as if the rules marked `staged` were enforced, if there are any.
@@ -68,6 +71,7 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// [`Refusal`].
 pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refusal> {
+    let (files, trial) = Trial::split(files);
     let (files, overlay) = Overlay::split(files);
     let texts: Vec<SourceFile> =
         files.into_iter().map(|f| SourceFile { name: f.name, text: f.text }).collect();
@@ -75,8 +79,10 @@ pub fn check(files: Vec<StoredFile>, wires: &[String]) -> Result<Candidate, Refu
     let mut loaded = load_texts(&texts).map_err(Refusal::Invalid)?;
     drop(texts);
     overlay.apply(&mut loaded.policy)?;
-    let mut candidate = Candidate::new(loaded, wires)?;
-    candidate.files = overlay.join(candidate.files.to_vec()).into();
+    let canary = trial.as_ref().map(|trial| trial.beside(&mut loaded, &overlay)).transpose()?;
+    let mut candidate = Candidate { canary, ..Candidate::new(loaded, wires)? };
+    let files = overlay.join(candidate.files.to_vec());
+    candidate.files = trial.map_or(files.clone(), |trial| trial.join(files)).into();
     Ok(Candidate { validate: start.elapsed().saturating_sub(candidate.compile), ..candidate })
 }
 
@@ -107,6 +113,7 @@ impl Candidate {
             files: loaded.files.into_iter().map(|f| StoredFile { name: f.name, text: f.text }).collect(),
             table: Arc::new(compiled.table),
             staged,
+            canary: None,
             rules: compiled.rules.into(),
             validate: Duration::ZERO,
             compile,

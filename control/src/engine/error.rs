@@ -32,6 +32,10 @@ pub enum PublishError {
     Cuts(Box<Simulation>, CutLimit),
     /// No policy is in force whose inventory could change.
     NothingInForce,
+    /// No candidate is on trial.
+    NoCanary,
+    /// A candidate is on trial, which keeps the inventory as it is.
+    CanaryInForce,
     /// There is no such workload.
     NoWorkload(String),
     /// So many changes of the inventory were made that the policy must be published again.
@@ -95,6 +99,11 @@ impl fmt::Display for PublishError {
             ),
             Self::Cuts(simulation, limit) => f.write_str(&simulation.refusal(*limit)),
             Self::NothingInForce => f.write_str("no policy is in force: publish one first"),
+            Self::NoCanary => f.write_str("no policy is on trial: `ringfence policy publish --canary` tries one"),
+            Self::CanaryInForce => f.write_str(
+                "a policy is on trial for some workloads, which keeps the inventory as it is: promote it \
+                 (`ringfence policy promote`) or go back (`ringfence policy rollback EPOCH`) first",
+            ),
             Self::NoWorkload(name) => {
                 write!(f, "there is no workload `{name}`; `ringfence workloads` lists them")
             }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::canary::Trial;
 use super::candidate::{Refusal, staged_table};
 use super::overlay::{self, Overlay};
 use super::publish::next_epoch;
@@ -110,6 +111,9 @@ impl Engine {
         uid: u32,
     ) -> Result<(Arc<InForce>, Passed), PublishError> {
         let now = self.in_force().ok_or(PublishError::NothingInForce)?;
+        if Trial::of(&now.files).is_some() {
+            return Err(PublishError::CanaryInForce);
+        }
         let (change, event) = resolve(&now, name, change)?;
         let mut kept = lock(&self.compiler);
         if kept.as_ref().is_none_or(|kept| kept.record != now.meta.epoch) {

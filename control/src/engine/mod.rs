@@ -3,6 +3,7 @@
 //! Everything runs on the control thread but two things that take long, which run one at a time on a helper thread of
 //! the runtime: validating and compiling a policy, and writing it to disk. The workers see nothing of either.
 
+mod canary;
 mod candidate;
 mod confirm;
 mod drafts;
@@ -36,6 +37,7 @@ use crate::policy::diff::Side;
 use crate::policy::valid::ValidPolicy;
 use crate::store::{Meta, Store, StoredFile, WholeFile};
 
+pub use canary::Tried;
 pub use candidate::{Candidate, Refusal, check};
 pub use confirm::Awaiting;
 use confirm::Pending;

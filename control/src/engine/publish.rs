@@ -257,9 +257,7 @@ impl Engine {
             workloads: u32::try_from(candidate.policy.workloads.len()).unwrap_or(u32::MAX),
             rolled_back_to: author.rolled_back_to,
             config_hash: of_config,
-            summary: now
-                .map(|now| Edits::between(&now.policy, &candidate.policy).words())
-                .unwrap_or_default(),
+            summary: summary(candidate, now.as_deref()),
             confirm,
         };
         store.save(meta.clone(), &candidate.files).map_err(PublishError::Store)?;
@@ -313,6 +311,15 @@ impl Engine {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// What was edited, and on whom it is tried.
+fn summary(candidate: &Candidate, now: Option<&InForce>) -> String {
+    let edits = now.map(|now| Edits::between(&now.policy, &candidate.policy).words()).unwrap_or_default();
+    match &candidate.canary {
+        Some(tried) => format!("canary {} ({} workloads): {edits}", tried.select, tried.workloads),
+        None => edits,
     }
 }
 

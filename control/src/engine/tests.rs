@@ -1,5 +1,6 @@
 //! Starting, publishing, falling back: the engine without a socket and without wires.
 
+mod canary;
 mod inventory;
 mod life;
 

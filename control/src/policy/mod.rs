@@ -15,6 +15,7 @@ pub(crate) mod tuple;
 mod write;
 pub mod compile;
 pub mod analysis;
+pub mod canary;
 pub mod diff;
 pub mod explain;
 pub mod matrix;

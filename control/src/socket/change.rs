@@ -39,6 +39,10 @@ pub(super) struct PublishRequest {
     /// Refuse if more live flows than this would die.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cut: Option<u64>,
+    /// Put it in force only at the gates of the workloads that this selector selects, as the policy language writes
+    /// one; the policy in force keeps all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
     /// Refuse unless the record of flows is complete, and count those that would be denied under `max_cut` (0 unless
     /// told) too.
     #[serde(default)]
@@ -120,13 +124,22 @@ pub(super) async fn publish(
     let asked = request.max_cut.is_some() || request.require_simulation;
     let cut = asked
         .then(|| CutLimit { flows: request.max_cut.unwrap_or(0), simulated: request.require_simulation });
-    let terms = Terms { if_epoch: request.if_epoch, confirm_within: within(request.confirm_within_ms)?, cut };
+    let mut terms =
+        Terms { if_epoch: request.if_epoch, confirm_within: within(request.confirm_within_ms)?, cut };
     let files = match request.draft {
         Some(_) if !request.files.is_empty() => {
             return Err(ApiError::bad_request("name either `files` or a `draft`"));
         }
         Some(name) => app.engine.draft(&name)?.files.to_vec(),
         None => request.files,
+    };
+    let files = match request.canary {
+        Some(select) => {
+            let (files, epoch) = app.engine.on_trial(select, files)?;
+            terms.if_epoch.get_or_insert(epoch);
+            files
+        }
+        None => files,
     };
     Ok(Json(app.engine.publish(files, author, terms).await?))
 }
@@ -139,6 +152,28 @@ fn within(millis: Option<u64>) -> Result<Option<Duration>, ApiError> {
             "`confirm_within_ms` is {other}; it must be 1 to 604800000, which is a week"
         ))),
     }
+}
+
+/// Put the policy that is on trial in force for every workload.
+#[utoipa::path(post, path = "/v1/policy/promote", responses(
+    (status = 200, description = "In force everywhere", body = Published),
+    (status = 403, description = "The peer may not change", body = ErrorBody),
+    (status = 409, description = "No policy is on trial, or another one was published meanwhile", body = ErrorBody),
+    (status = 422, description = "Refused, with all diagnostics; the trial goes on", body = ErrorBody),
+))]
+pub(super) async fn promote(
+    State(app): State<App>,
+    Extension(peer): Extension<Peer>,
+) -> Result<Json<Published>, ApiError> {
+    let (files, epoch) = app.engine.tried()?;
+    let author = Author {
+        publication: Publication::Request,
+        uid: peer.uid,
+        message: format!("promote the canary of epoch {epoch}"),
+        rolled_back_to: None,
+    };
+    let terms = Terms { if_epoch: Some(epoch), ..Terms::default() };
+    Ok(Json(app.engine.publish(files, author, terms).await?))
 }
 
 /// Keep the policy in force that waits to be confirmed.
@@ -249,6 +284,8 @@ impl From<PublishError> for ApiError {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "inventory", message)
             }
             PublishError::NothingInForce => Self::new(StatusCode::CONFLICT, "no_policy", message),
+            PublishError::NoCanary => Self::new(StatusCode::CONFLICT, "no_canary", message),
+            PublishError::CanaryInForce => Self::new(StatusCode::CONFLICT, "canary_in_force", message),
             PublishError::NoWorkload(_) => Self::new(StatusCode::NOT_FOUND, "no_such_workload", message),
             PublishError::JournalFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, "journal_full", message),
             PublishError::NoDraft(_) => Self::new(StatusCode::NOT_FOUND, "no_such_draft", message),

@@ -112,6 +112,7 @@ const ROUTES: &[Route] = &[
     route!(GET "/v1/matrix", Read, ask::matrix),
     route!(POST "/v1/policy", Change, change::publish),
     route!(POST "/v1/policy/check", Read, change::check),
+    route!(POST "/v1/policy/promote", Change, change::promote),
     route!(POST "/v1/policy/rollback", Change, change::rollback),
     route!(POST "/v1/policy/confirm", Change, change::confirm),
     route!(POST "/v1/policy/simulate", Read, candidate::simulate),

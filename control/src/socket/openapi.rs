@@ -29,6 +29,7 @@ use super::{ask, candidate, change, drafts, flows, inventory, read, records};
         inventory::label,
         change::publish,
         change::check,
+        change::promote,
         change::rollback,
         change::confirm,
         candidate::diff,

@@ -47,13 +47,28 @@ struct GateAnswer {
 /// Decides a flow from `source` to `destination` by the rules in force; `service` is `protocol << 16 | port`.
 #[must_use]
 pub fn decide(policy: &ValidPolicy, source: IpAddr, destination: IpAddr, service: u32) -> Answer {
-    answer(policy, source, destination, service, |rule| !rule.staged)
+    let (egress, ingress) = gates(policy, source, destination, service, |rule| !rule.staged);
+    both([egress, ingress])
+}
+
+/// As [`decide`], but each end lives under a policy of its own, which decides at its gate.
+#[must_use]
+pub fn decide_between(
+    policies: [&ValidPolicy; 2],
+    source: IpAddr,
+    destination: IpAddr,
+    service: u32,
+) -> Answer {
+    let [egress, ingress] =
+        policies.map(|policy| gates(policy, source, destination, service, |rule| !rule.staged));
+    both([egress.0, ingress.1])
 }
 
 /// As [`decide`], as if the staged rules were in force too.
 #[must_use]
 pub fn decide_staged(policy: &ValidPolicy, source: IpAddr, destination: IpAddr, service: u32) -> Answer {
-    answer(policy, source, destination, service, |_| true)
+    let (egress, ingress) = gates(policy, source, destination, service, |_| true);
+    both([egress, ingress])
 }
 
 /// Whether `rule` matches the flow, whatever else there is; whether it is staged and where it speaks is not looked at.
@@ -68,13 +83,13 @@ pub fn is_matched(
     matches(rule, &end(policy, source, None), &end(policy, destination, Some(service)), service)
 }
 
-fn answer(
+fn gates(
     policy: &ValidPolicy,
     source: IpAddr,
     destination: IpAddr,
     service: u32,
     counts: fn(&Rule) -> bool,
-) -> Answer {
+) -> (GateAnswer, GateAnswer) {
     let (from, to) = (end(policy, source, None), end(policy, destination, Some(service)));
     let hit = |egress: bool| {
         let speaks = |rule: &&Rule| if egress { rule.gates.egress } else { rule.gates.ingress };
@@ -87,7 +102,10 @@ fn answer(
     };
     let egress = gate(mode(policy, &from, true), hit(true), to.workload.is_some());
     let ingress = gate(mode(policy, &to, false), hit(false), from.workload.is_some());
+    (egress, ingress)
+}
 
+fn both([egress, ingress]: [GateAnswer; 2]) -> Answer {
     let potential = egress.potential.clone().or_else(|| ingress.potential.clone());
     let (name, decided) = if !egress.action.is_allow() {
         ("egress", egress)

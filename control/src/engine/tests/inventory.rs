@@ -21,7 +21,7 @@ fn relabel(key: &str, value: &str) -> InventoryChange {
 }
 
 /// Whether a flow from one address to another is allowed by the table that workers read.
-fn allowed(engine: &Engine, from: &str, to: &str) -> bool {
+pub(super) fn allowed(engine: &Engine, from: &str, to: &str) -> bool {
     let now = engine.in_force().unwrap();
     may(&now.snapshot.table, from, to)
 }

@@ -289,6 +289,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             PolicyCommand::Simulate(args) => life::simulate(&args),
             PolicyCommand::Confirm(args) => life::confirm(&args),
             PolicyCommand::Publish(args) => policy::publish(&args),
+            PolicyCommand::Promote(args) => policy::promote(&args),
             PolicyCommand::Rollback(args) => policy::rollback(&args),
             PolicyCommand::Test(args) => test::test(&args),
             PolicyCommand::History(args) => policy::history(&args),

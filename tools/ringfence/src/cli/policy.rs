@@ -23,8 +23,29 @@ pub(super) fn publish(args: &PublishArgs) -> Outcome {
             body[key] = json!(number);
         }
     }
+    if let Some(select) = &args.canary {
+        body["canary"] = json!(selector(select));
+    }
     let answer = client::post(&args.read.daemon.socket, "/v1/policy", &body)?;
     told(&answer, args.read.json)
+}
+
+/// A selector as the policy language writes it: `key=value,key=value` is short for it.
+fn selector(text: &str) -> String {
+    let pairs: Option<Vec<_>> = text.split(',').map(|pair| pair.trim().split_once('=')).collect();
+    match pairs {
+        Some(pairs) if !text.starts_with('{') => {
+            let quoted: Vec<String> =
+                pairs.into_iter().map(|(key, value)| format!("{}: {}", json!(key), json!(value))).collect();
+            format!("{{{}}}", quoted.join(", "))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Puts the policy on trial in force everywhere.
+pub(super) fn promote(args: &ReadArgs) -> Outcome {
+    told(&client::post(&args.daemon.socket, "/v1/policy/promote", &json!({}))?, args.json)
 }
 
 /// A request's policy: the texts of files, or the name of a draft. Files are checked here first, so that a fault shows

@@ -50,6 +50,11 @@ whatever becomes of this session or of the daemon.")]
     /// Keep the policy in force that was published with --confirm-within.
     #[command(after_help = "Example:\n  ringfence policy confirm")]
     Confirm(ConfirmArgs),
+    /// Put the policy that is on trial (`publish --canary`) in force for every workload.
+    #[command(
+        after_help = "Example:\n  ringfence policy publish new.yaml --canary app=shop\n  ringfence policy promote"
+    )]
+    Promote(ReadArgs),
     /// Publish an earlier policy again, by the epoch that `history` shows.
     #[command(after_help = "Example:\n  ringfence policy rollback 7")]
     Rollback(RollbackArgs),
@@ -127,6 +132,10 @@ pub(crate) struct PublishArgs {
     /// too (0 unless told).
     #[arg(long)]
     pub(crate) require_simulation: bool,
+    /// Put it in force only for the workloads that this selects, as `app=shop,role=web` or `{app: shop}`; the policy in
+    /// force keeps the rest. `policy promote` then puts it in force everywhere.
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) canary: Option<String>,
     /// Revert by itself unless confirmed in this time, as 90s, 10m or 1h.
     #[arg(long, value_name = "TIME", value_parser = life::time)]
     pub(crate) confirm_within: Option<std::time::Duration>,
