@@ -87,7 +87,7 @@ impl Engine {
         files: Vec<StoredFile>,
     ) -> Result<(Vec<StoredFile>, u32), PublishError> {
         let now = self.in_force().ok_or(PublishError::NothingInForce)?;
-        Ok((Trial { select, files }.join(now.files.to_vec()), now.meta.epoch))
+        Ok((Trial { select, files }.join(now.source()), now.meta.epoch))
     }
 
     /// The files of the candidate that is on trial, and the epoch in force.

@@ -109,17 +109,13 @@ impl Drafts {
         });
     }
 
-    /// The policy in force has another inventory: what its staged rules make follows.
-    pub(super) fn follow_inventory(
-        &mut self,
-        policy: &Arc<ValidPolicy>,
-        staged: Option<Arc<PolicyTable>>,
-        files: &Arc<[StoredFile]>,
-    ) {
+    /// The policy in force has another inventory: what its staged rules make follows. Its files stay, since whoever
+    /// publishes them gets the inventory of that moment.
+    pub(super) fn follow_inventory(&mut self, policy: &Arc<ValidPolicy>, staged: Option<Arc<PolicyTable>>) {
         let old = self.staged.take();
         self.staged = old.zip(staged).map(|(old, table)| {
             let (meta, rules) = (old.meta.clone(), Arc::clone(&old.rules));
-            let (policy, files) = (Arc::clone(policy), Arc::clone(files));
+            let (policy, files) = (Arc::clone(policy), Arc::clone(&old.files));
             Arc::new(Draft { id: old.id, meta, policy, table, rules, files })
         });
     }

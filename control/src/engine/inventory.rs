@@ -11,15 +11,14 @@ use utoipa::ToSchema;
 
 use super::canary::Trial;
 use super::candidate::{Refusal, staged_table};
-use super::overlay::{self, Overlay};
+use super::overlay;
 use super::publish::next_epoch;
 use super::{CutLimit, Engine, InForce, PublishError, lock};
-use crate::observe::names::Names;
 use crate::policy::compile::{ApplyError, Compiler, WorkloadChange};
 use crate::policy::diff::Side;
 use crate::policy::valid::{Labels, ValidPolicy, Workload};
-use crate::policy::{CompileOptions, Compiled, Named, admit};
-use crate::store::{Entry, Event, StoredFile};
+use crate::policy::{CompileOptions, Compiled, Named, admit, inventory_can_break};
+use crate::store::{Entry, Event};
 
 /// A journal longer than this takes no more changes: publishing the policy again begins a new one. Some 200,000
 /// changes, bytes.
@@ -56,6 +55,54 @@ pub(super) struct Kept {
     /// The record whose policy it compiles.
     record: u32,
     compiler: Compiler,
+    /// Whether a change of the inventory can break an assertion or make rules conflict.
+    proves: bool,
+    /// The policy before the last change, and that change: once nobody reads it, it becomes the policy after the next
+    /// one, so that none is copied.
+    before: Option<(Arc<ValidPolicy>, Edit)>,
+}
+
+/// What a change does to the order of workloads, as [`WorkloadChange`] says.
+struct Edit {
+    at: usize,
+    change: WorkloadChange,
+}
+
+impl Edit {
+    fn new(compiler: &Compiler, name: &str, change: WorkloadChange) -> Self {
+        let at = compiler.position(name).unwrap_or(compiler.policy().workloads.len());
+        Self { at, change }
+    }
+
+    fn apply(&self, workloads: &mut Vec<Workload>) {
+        match (&self.change, workloads.get_mut(self.at)) {
+            (WorkloadChange::Put(workload), Some(known)) => known.clone_from(workload),
+            (WorkloadChange::Put(workload), None) => workloads.push(Workload::clone(workload)),
+            (WorkloadChange::Remove(_), Some(_)) => drop(workloads.swap_remove(self.at)),
+            (WorkloadChange::Remove(_), None) => {}
+        }
+    }
+}
+
+impl Kept {
+    fn new(now: &InForce, wires: &[String]) -> Result<Self, PublishError> {
+        let options = CompileOptions { wires, ..CompileOptions::default() };
+        let (compiler, _) = Compiler::new(ValidPolicy::clone(&now.policy), &options)
+            .map_err(|error| PublishError::Refused(Refusal::Uncompilable(error)))?;
+        let proves = inventory_can_break(&now.policy);
+        Ok(Self { record: now.meta.epoch, compiler, proves, before: None })
+    }
+
+    /// The compiler's policy, which `edit` led to, for others to read.
+    fn policy(&mut self, edit: &Edit) -> Arc<ValidPolicy> {
+        let unread = self.before.take().and_then(|(mut policy, missed)| {
+            let own = Arc::get_mut(&mut policy)?;
+            missed.apply(&mut own.workloads);
+            edit.apply(&mut own.workloads);
+            Some(policy)
+        });
+        unread.unwrap_or_else(|| Arc::new(self.compiler.policy().clone()))
+    }
 }
 
 /// A change that passed the gate.
@@ -64,7 +111,6 @@ struct Passed {
     policy: Arc<ValidPolicy>,
     table: Arc<PolicyTable>,
     staged: Option<Arc<PolicyTable>>,
-    files: Arc<[StoredFile]>,
     compile_ms: f64,
     prove_ms: f64,
 }
@@ -114,18 +160,15 @@ impl Engine {
         if Trial::of(&now.files).is_some() {
             return Err(PublishError::CanaryInForce);
         }
-        let (change, event) = resolve(&now, name, change)?;
-        let mut kept = lock(&self.compiler);
-        if kept.as_ref().is_none_or(|kept| kept.record != now.meta.epoch) {
-            let options = CompileOptions { wires: &self.wires, ..CompileOptions::default() };
-            let (compiler, _) = Compiler::new(ValidPolicy::clone(&now.policy), &options)
-                .map_err(|error| PublishError::Refused(Refusal::Uncompilable(error)))?;
-            *kept = Some(Kept { record: now.meta.epoch, compiler });
-        }
+        let mut slot = lock(&self.compiler);
+        let known = slot.take().filter(|kept| kept.record == now.meta.epoch);
+        let kept = slot.insert(known.map_or_else(|| Kept::new(&now, &self.wires), Ok)?);
+        let (change, event) = resolve(&kept.compiler, name, change)?;
         // Whatever fails from here on, the next change begins with a compiler of its own.
-        let Some(Kept { record, mut compiler }) = kept.take() else { return Err(PublishError::Interrupted) };
+        let Some(mut kept) = slot.take() else { return Err(PublishError::Interrupted) };
         let start = Instant::now();
-        let applied = compiler.apply(change).map_err(|error| match error {
+        let edit = Edit::new(&kept.compiler, name, change.clone());
+        let applied = kept.compiler.apply(change).map_err(|error| match error {
             ApplyError::NoSuchWorkload(name) => PublishError::NoWorkload(name),
             ApplyError::Compile(error) => PublishError::Refused(Refusal::Uncompilable(error)),
             taken @ ApplyError::AddressTaken { .. } => {
@@ -133,34 +176,27 @@ impl Engine {
             }
         })?;
         let compile_ms = start.elapsed().as_secs_f64() * 1e3;
-        let mut overlay = Overlay::of(&now.files);
-        overlay.note(&event);
         let start = Instant::now();
         let passed = Passed {
-            staged: staged_table(compiler.policy(), &self.wires).map_err(PublishError::Refused)?,
-            policy: Arc::new(compiler.policy().clone()),
+            staged: staged_table(kept.compiler.policy(), &self.wires).map_err(PublishError::Refused)?,
+            policy: kept.policy(&edit),
             table: applied.table,
-            files: overlay.join(now.files.to_vec()).into(),
             event,
             compile_ms,
             prove_ms: 0.0,
         };
-        self.prove(&now, &passed, cut)?;
+        if kept.proves {
+            prove(&now, &passed)?;
+        }
+        self.limit(&now, &passed, cut)?;
         let prove_ms = start.elapsed().as_secs_f64() * 1e3;
         self.keep(uid, passed.event.clone())?;
-        *kept = Some(Kept { record, compiler });
+        *slot = Some(Kept { before: Some((Arc::clone(&now.policy), edit)), ..kept });
         Ok((now, Passed { prove_ms, ..passed }))
     }
 
-    /// Assertions, contradictions and the limit of cuts.
-    fn prove(&self, now: &InForce, passed: &Passed, cut: Option<CutLimit>) -> Result<(), PublishError> {
-        let rules = now.rules.len() - dataplane::verdict::RuleId::FIRST.0 as usize;
-        let compiled = Compiled {
-            table: PolicyTable::clone(&passed.table),
-            rules: now.rules.to_vec(),
-            stats: crate::policy::compile::Stats { rules, ..Default::default() },
-        };
-        admit(&passed.policy, &compiled).map_err(|faults| PublishError::Refused(Refusal::Invalid(faults)))?;
+    /// The limit of cuts.
+    fn limit(&self, now: &InForce, passed: &Passed, cut: Option<CutLimit>) -> Result<(), PublishError> {
         if let Some(limit) = cut {
             let compiled = Named { table: &passed.table, rules: &now.rules };
             let side = Side { policy: &passed.policy, compiled, staged: false };
@@ -185,25 +221,37 @@ impl Engine {
     fn publish_change(&self, now: &InForce, passed: Passed) -> dataplane::verdict::Epoch {
         let tables = {
             let mut drafts = lock(&self.drafts);
-            drafts.follow_inventory(&passed.policy, passed.staged, &passed.files);
+            drafts.follow_inventory(&passed.policy, passed.staged);
             drafts.tables()
         };
         let snapshot = self.publisher.publish_with(passed.table, tables);
         let epoch = snapshot.epoch;
-        let names = Arc::new(Names::new(&passed.policy));
-        self.release(InForce { snapshot, policy: passed.policy, files: passed.files, names, ..now.clone() });
+        lock(&now.inventory).note(&passed.event);
+        self.release(InForce { snapshot, policy: passed.policy, ..now.clone() });
         epoch
     }
 }
 
+/// Assertions and contradictions.
+fn prove(now: &InForce, passed: &Passed) -> Result<(), PublishError> {
+    let rules = now.rules.len() - dataplane::verdict::RuleId::FIRST.0 as usize;
+    let compiled = Compiled {
+        table: PolicyTable::clone(&passed.table),
+        rules: now.rules.to_vec(),
+        stats: crate::policy::compile::Stats { rules, ..Default::default() },
+    };
+    let admitted = admit(&passed.policy, &compiled);
+    admitted.map(|_| ()).map_err(|faults| PublishError::Refused(Refusal::Invalid(faults)))
+}
+
 /// The change in the compiler's words and in the journal's.
 fn resolve(
-    now: &InForce,
+    compiler: &Compiler,
     name: &str,
     change: InventoryChange,
 ) -> Result<(WorkloadChange, Event), PublishError> {
     let known = || {
-        let found = now.policy.workloads.iter().find(|one| one.name == name);
+        let found = compiler.position(name).and_then(|at| compiler.policy().workloads.get(at));
         found.ok_or_else(|| PublishError::NoWorkload(name.to_owned()))
     };
     let workload = match change {

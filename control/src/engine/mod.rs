@@ -45,6 +45,7 @@ use drafts::Drafts;
 pub use drafts::{Draft, DraftHits, STAGED};
 pub use error::PublishError;
 pub use inventory::{InventoryChange, InventoryChanged};
+use overlay::Overlay;
 pub use publish::{Author, Published, Terms};
 pub use simulate::{Cut, CutLimit, Recorded, Simulated, Simulation};
 pub use start::StartError;
@@ -61,8 +62,10 @@ pub struct InForce {
     pub policy: Arc<ValidPolicy>,
     /// The rules; index is the rule's id.
     pub rules: Rules,
-    /// Its source.
-    pub files: Arc<[StoredFile]>,
+    /// Its source, as it was published.
+    files: Arc<[StoredFile]>,
+    /// The inventory as it was changed since; the same for all that is in force under one record.
+    inventory: Arc<Mutex<Overlay>>,
     /// The names of its addresses.
     pub names: Arc<Names>,
     /// How long compiling took.
@@ -210,6 +213,12 @@ impl Engine {
 }
 
 impl InForce {
+    /// Its source, with the inventory as it was changed.
+    #[must_use]
+    pub fn source(&self) -> Vec<StoredFile> {
+        lock(&self.inventory).join(self.files.to_vec())
+    }
+
     /// The table with the names of its rules.
     pub(crate) fn named(&self) -> Named<'_> {
         Named { table: &self.snapshot.table, rules: &self.rules }

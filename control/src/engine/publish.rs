@@ -3,7 +3,7 @@
 //! Up to and including `persist` a failure changes nothing. From `publish` on nothing can fail; a worker that does not
 //! take the policy in time is reported, and it will take it with its next batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dataplane::policy::DRAFTS_MAX;
@@ -185,7 +185,7 @@ impl Engine {
 
     /// The files of a policy with the inventory as it was changed, in place of what they may say of that themselves.
     pub(crate) fn with_inventory(&self, files: Vec<StoredFile>) -> Vec<StoredFile> {
-        let now = self.in_force().map(|now| Overlay::of(&now.files));
+        let now = self.in_force().map(|now| lock(&now.inventory).clone());
         now.unwrap_or_default().join(files)
     }
 
@@ -279,6 +279,7 @@ impl Engine {
             snapshot,
             policy: candidate.policy,
             rules: candidate.rules,
+            inventory: Arc::new(Mutex::new(Overlay::of(&candidate.files))),
             files: candidate.files,
             names: candidate.names,
             compile: candidate.compile,

@@ -20,7 +20,7 @@ pub mod diff;
 pub mod explain;
 pub mod matrix;
 
-pub use analysis::{Admitted, Standing, Tested, admit, run_tests};
+pub use analysis::{Admitted, Standing, Tested, admit, inventory_can_break, run_tests};
 pub use compile::{
     Applied, ApplyError, CompileError, CompileOptions, Compiled, Compiler, Limits, Named, RuleInfo,
     WorkloadChange, compile,

@@ -192,7 +192,7 @@ pub(super) async fn drops(State(app): State<App>) -> Json<DropsView> {
 ))]
 pub(super) async fn policy(State(app): State<App>) -> Result<Json<PolicySource>, ApiError> {
     let now = in_force(&app)?;
-    Ok(Json(PolicySource { meta: now.meta.clone(), files: now.files.to_vec() }))
+    Ok(Json(PolicySource { meta: now.meta.clone(), files: now.source() }))
 }
 
 /// Every policy that is kept, newest first.

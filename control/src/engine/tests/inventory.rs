@@ -161,3 +161,84 @@ async fn a_torn_change_is_none() {
         assert_eq!(workloads(&start(&scratch, &[])), expected, "{cut} of {} bytes", whole.len());
     }
 }
+
+#[tokio::test]
+async fn policy_and_table_number_workloads_alike_after_any_changes() {
+    let scratch = Scratch::new();
+    let engine = start(&scratch, &[]);
+    publish(&engine, "one").await.unwrap();
+    let mut readers = Vec::new();
+    for n in 0..60_u32 {
+        let name = format!("n{}", n * 7 % 11);
+        let is_there = workloads(&engine).contains(&name);
+        let what = match n % 3 {
+            1 if is_there => relabel("app", ["shop", "crm"][n as usize % 2]),
+            2 if is_there => InventoryChange::Remove,
+            _ => put(&format!("10.0.1.{}", n * 7 % 11), "shop"),
+        };
+        change(&engine, &name, what).await.unwrap_or_else(|error| panic!("{n}: {error}"));
+        let now = engine.in_force().unwrap();
+        for (at, workload) in now.policy.workloads.iter().enumerate() {
+            let owner = now.snapshot.table.resolve(workload.addresses[0].into()).owner();
+            assert_eq!(owner.map(|owner| owner.index() as usize), Some(at), "{n}: {}", workload.name);
+        }
+        let text = |policy: &ValidPolicy| {
+            let mut all: Vec<_> = policy.workloads.iter().map(overlay::written).collect();
+            all.sort_by_key(|one| one["name"].to_string());
+            serde_json::to_string(&all).unwrap()
+        };
+        assert_eq!(
+            text(&now.policy),
+            text(&start_or(&engine, now.snapshot.epoch.0).policy),
+            "{n}: as read anew"
+        );
+        // Somebody who reads for long must not see the policy change, nor keep others from seeing it.
+        if n % 5 == 0 {
+            let before = text(&now.policy);
+            readers.push((now, before));
+        }
+        for (reader, before) in &readers {
+            assert_eq!(text(&reader.policy), *before, "{n}: under a reader");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_an_inventory_can_break_is_proved_at_each_change() {
+    let deny = "tiers:
+  - name: security
+    order: 500
+    rules:
+      - {name: no, from: {role: crm}, to: {app: shop}, service: tcp/5432, action: deny}
+      - {name: yes, from: {app: shop}, to: {app: shop}, service: tcp/5432, action: allow}
+";
+    let ordered =
+        "  - {name: no, from: {role: crm}, to: {app: shop}, service: tcp/5432, action: override-deny}\n";
+    let never = "assertions:\n  - never: {name: crm-alone, from: {role: crm}, to: any}\n";
+    let opened = "  - {name: ops, from: {role: ops}, to: {app: shop}, service: tcp/22}
+assertions:
+  - never: {name: no-ops, from: {role: ops}, to: any, service: tcp/22}
+";
+    let split =
+        "assertions:\n  - never: {name: no-shop, from: {app: shop}, to: {app: shop}, except: tcp/5432}\n";
+    for (name, more, what, refused) in [
+        ("nothing to prove", "", relabel("role", "crm"), false),
+        ("rules in an order", ordered, relabel("role", "crm"), false),
+        ("rules without order that meet now", deny, relabel("role", "crm"), true),
+        ("rules without order that do not meet", deny, relabel("role", "web"), false),
+        // No rule names `role`: for the compiler the workload is of the class that it was of.
+        ("an assertion, and no new class", never, relabel("role", "crm"), true),
+        ("an assertion that holds, and no new class", split, relabel("role", "crm"), false),
+        ("an assertion, and a new class", opened, relabel("role", "ops"), true),
+        ("an assertion that holds, and a new class", opened, relabel("app", "crm"), false),
+    ] {
+        let scratch = Scratch::new();
+        let engine = start(&scratch, &[]);
+        let text = format!("{}{more}", policy("one"));
+        let published = engine.publish(files(&text), request(""), Terms::default()).await;
+        published.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = change(&engine, "web", what).await.err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), refused, "{name}: {error:?}");
+        assert!(error.is_none_or(|error| error.contains("10.0.0.1")), "{name}: with its witness");
+    }
+}

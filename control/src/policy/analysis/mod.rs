@@ -20,8 +20,9 @@ mod tests;
 
 use super::compile::Compiled;
 use super::diagnostics::{Code, Diagnostic, Diagnostics, Severity};
-use super::valid::{Origin, Selector, ValidPolicy};
+use super::valid::{Origin, Selector, Tier, ValidPolicy};
 use estate::Estate;
+use hashbrown::HashMap;
 pub use tested::{Answer, Tested, run_tests};
 use told::Findings;
 use work::Work;
@@ -79,6 +80,17 @@ pub fn admit(policy: &ValidPolicy, compiled: &Compiled) -> Result<Admitted, Diag
     let warnings = closed(shadows::warnings(&estate, &standings), Code::Shadowed, "rules that never decide");
     found.extend(warnings);
     Ok(Admitted { warnings: Diagnostics::of(found), standings })
+}
+
+/// Whether a change of the inventory alone can make an admitted `policy` one that [`admit`] refuses: it has assertions,
+/// or rules that nothing orders and whose actions differ. Says nothing of the limits of memory.
+#[must_use]
+pub fn inventory_can_break(policy: &ValidPolicy) -> bool {
+    let is_mixed = |tier: &Tier| {
+        let mut action_of = HashMap::new();
+        tier.rules.iter().any(|rule| *action_of.entry(rule.priority).or_insert(rule.action) != rule.action)
+    };
+    !policy.assertions.is_empty() || policy.tiers.iter().any(is_mixed)
 }
 
 /// The findings, with a last one that counts those left out.

@@ -146,6 +146,12 @@ impl Compiler {
         &self.table
     }
 
+    /// Where the workload of this name is in the order of workloads.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.names.get(name).map(|at| *at as usize)
+    }
+
     /// Applies one change.
     ///
     /// # Errors
