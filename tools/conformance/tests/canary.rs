@@ -25,7 +25,9 @@ fn pair(seed: u64) -> (ValidPolicy, ValidPolicy) {
     {
         let kept =
             old.rules.iter().step_by(2).filter(|rule| new.rules.iter().all(|one| one.name != rule.name));
-        new.rules.extend(kept.cloned().collect::<Vec<_>>());
+        let kept: Vec<_> = kept.cloned().collect();
+        // First, as in the merged tier: rules of equal priority have no order that a policy could count on.
+        new.rules.splice(0..0, kept);
         new.rules.sort_by_key(|rule| rule.priority);
     }
     (stable, candidate)
