@@ -26,3 +26,6 @@ pub mod transmit;
 pub mod records;
 
 pub mod pipeline;
+
+// The same policy on connections instead of frames.
+pub mod proxy;

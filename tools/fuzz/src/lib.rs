@@ -7,6 +7,7 @@
 
 mod frames;
 mod policy;
+mod preamble;
 mod store;
 
 use conformance::random::Random;
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "headers", run: frames::headers, seeds: frames::packets },
     Target { name: "pipeline", run: frames::pipeline, seeds: frames::conversations },
     Target { name: "policy", run: policy::load, seeds: policy::seeds },
+    Target { name: "preamble", run: preamble::preamble, seeds: preamble::seeds },
     Target { name: "store", run: store::open, seeds: store::seeds },
 ];
 

@@ -6,7 +6,7 @@ use fuzz::{TARGETS, exercise, mutated};
 fn no_target_finds_anything() {
     for target in TARGETS {
         let runs = match target.name {
-            "headers" => 20_000,
+            "headers" | "preamble" => 20_000,
             "store" => 200,
             _ => 1_000,
         };
