@@ -4,5 +4,6 @@ pub mod drops;
 pub mod flows;
 pub mod hits;
 pub mod live;
+pub mod map;
 pub mod names;
 pub mod worker;

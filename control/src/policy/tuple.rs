@@ -9,7 +9,7 @@ use std::hash::Hash;
 use dataplane::address::Address;
 use hashbrown::{HashMap, HashSet};
 
-use super::valid::{Labels, Requirement, Selector, ServiceRange, ValidPolicy, Workload};
+use super::valid::{Labels, Network, Requirement, Selector, ServiceRange, ValidPolicy, Workload};
 
 /// Stands for every value of a key that no policy mentions.
 pub(crate) const OTHER: &str = "(other)";
@@ -37,6 +37,18 @@ impl<'a> Mentioned<'a> {
             policy.enforcement.iter().flat_map(|one| &one.select).for_each(|one| mentioned.add(one));
         }
         mentioned
+    }
+
+    /// These keys, with every value.
+    pub(crate) fn keys(keys: impl Iterator<Item = &'a str>) -> Self {
+        Self { keys: keys.map(|key| (key, None)).collect(), ..Self::default() }
+    }
+
+    /// Every key that anything in `policy` has, with every value.
+    pub(crate) fn every_key(&mut self, policy: &'a ValidPolicy) {
+        let labels = policy.workloads.iter().map(|one| &one.labels);
+        let labels = labels.chain(policy.networks.iter().map(|one| &one.labels));
+        self.keys.extend(labels.flat_map(|labels| labels.keys()).map(|key| (key.as_str(), None)));
     }
 
     fn add(&mut self, selector: &'a Selector) {
@@ -258,8 +270,19 @@ impl<'a> Inventory<'a> {
 
     /// The workload that owns `address`.
     pub(crate) fn owner(&self, address: Address) -> Option<&'a Workload> {
-        let at = self.owners.get(&address)?;
-        self.policy.workloads.get(*at as usize)
+        self.policy.workloads.get(self.owner_at(address)? as usize)
+    }
+
+    /// The index of the workload that owns `address`.
+    pub(crate) fn owner_at(&self, address: Address) -> Option<u32> {
+        self.owners.get(&address).copied()
+    }
+
+    /// The narrowest network that holds `address`; of several with one prefix, the first.
+    pub(crate) fn network(&self, address: Address) -> Option<&'a Network> {
+        let lens = self.lens.iter().filter(|len| !address.is_v4() || **len >= 96);
+        let mut around = lens.filter_map(|&len| self.prefixes.get(&(len, address.bits() & mask(len))));
+        self.policy.networks.get(*around.next()?.first()? as usize)
     }
 
     /// The label tuple of `address`.

@@ -17,6 +17,7 @@ mod filter;
 mod flows;
 mod inventory;
 mod listen;
+mod map;
 mod openapi;
 mod read;
 pub mod records;
@@ -100,6 +101,7 @@ const ROUTES: &[Route] = &[
     route!(GET "/v1/status", Read, read::status),
     route!(GET "/v1/flows", Read, flows::flows),
     route!(GET "/v1/records", Read, records::records),
+    route!(GET "/v1/map", Read, map::map),
     route!(GET "/v1/rules", Read, read::rules),
     route!(GET "/v1/workloads", Read, read::workloads),
     route!(PUT "/v1/workloads/{name}", Change, inventory::put),

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, inventory, read, records};
+use super::{ask, candidate, change, drafts, flows, inventory, map, read, records};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,7 @@ use super::{ask, candidate, change, drafts, flows, inventory, read, records};
         read::status,
         flows::flows,
         records::records,
+        map::map,
         read::rules,
         read::workloads,
         read::drops,
