@@ -25,6 +25,9 @@ pub mod transmit;
 
 pub mod records;
 
+// What both paths ask.
+mod ask;
+
 pub mod pipeline;
 
 // The same policy on connections instead of frames.

@@ -2,6 +2,7 @@
 
 use super::entry::{Class, Entry, NO_RULE, Rare, Set, generation};
 use super::key::{FlowKey, Orientation};
+use super::ruling::{Ruling, Standing};
 use super::stamp::Stamp;
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
@@ -11,46 +12,6 @@ use super::view::FlowView;
 use crate::clock::Now;
 use crate::headers::Tcp;
 use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Side, Terms};
-
-/// What a newer policy says of a live flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ruling {
-    /// It is allowed.
-    Allow {
-        /// By this rule or default.
-        rule: RuleId,
-        /// A gate in mode `observe` would have denied it by this one.
-        potential: Option<RuleId>,
-        /// What becomes of it once it is denied.
-        on_revoke: OnRevoke,
-    },
-    /// It is denied, and lives on for some time.
-    Drain {
-        /// Its end, less than 24 days from now.
-        until: Now,
-    },
-    /// It is denied, and lives on until it ends by itself.
-    Keep,
-    /// It is denied: both directions die.
-    Cut {
-        /// By this rule or default.
-        rule: RuleId,
-        /// Whether its ends are told.
-        told: bool,
-    },
-}
-
-impl Ruling {
-    /// The rule or default that is named.
-    #[must_use]
-    pub const fn rule(&self) -> RuleId {
-        match self {
-            Self::Allow { rule, .. } | Self::Cut { rule, .. } => *rule,
-            Self::Drain { .. } => RuleId::DRAINING,
-            Self::Keep => RuleId::KEPT,
-        }
-    }
-}
 
 /// A flow that was found, with its stamp as of then.
 ///
@@ -80,11 +41,15 @@ impl<'t> FlowHandle<'t> {
         (self.set, self.way)
     }
 
-    fn entry(&self) -> &'t Entry {
+    pub(super) const fn live(&self) -> u32 {
+        self.live
+    }
+
+    pub(super) fn entry(&self) -> &'t Entry {
         &self.set.slots.entries[self.way]
     }
 
-    fn rare(&self) -> &'t Rare {
+    pub(super) fn rare(&self) -> &'t Rare {
         &self.set.slots.rare[self.way]
     }
 
@@ -116,6 +81,12 @@ impl<'t> FlowHandle<'t> {
     #[must_use]
     pub fn on_revoke(&self) -> OnRevoke {
         self.rare().terms().on_revoke
+    }
+
+    /// What earlier policies have made of the flow, at `now`. As for [`FlowHandle::on_revoke`].
+    #[must_use]
+    pub fn standing(&self, now: Now) -> Standing {
+        Standing { on_revoke: self.on_revoke(), cut: self.is_cut(), drained: self.is_drained(now) }
     }
 
     /// When the flow was opened: [`Now::as_millis32`]. As for [`FlowHandle::on_revoke`].

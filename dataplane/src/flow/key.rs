@@ -83,6 +83,17 @@ impl FlowKey {
         }
     }
 
+    /// The TCP connection that `source` opened to `destination`, and which end of the key that was.
+    #[must_use]
+    pub fn of_connection(
+        wire: WireId,
+        (source, source_port): (Address, u16),
+        (destination, destination_port): (Address, u16),
+    ) -> (Self, Orientation) {
+        let ends = Ends { wire, protocol: protocol::TCP, source, destination };
+        ends.sorted(source_port, destination_port)
+    }
+
     /// The flow that the packet quoted by an ICMP error belongs to, and the orientation *of the error itself*: an
     /// error travels back to the sender of what it quotes, so it counts as sent by the other end.
     ///

@@ -17,6 +17,8 @@ mod memory;
 #[cfg(loom)]
 #[path = "memory_loom.rs"]
 mod memory;
+mod relayed;
+mod ruling;
 mod state;
 mod stamp;
 mod sync;
@@ -31,8 +33,10 @@ pub mod timeouts;
 mod view;
 
 pub use entry::Class;
-pub use handle::{FlowHandle, Ruling};
+pub use handle::FlowHandle;
 pub use hash::{FlowHash, HashKey};
 pub use key::{FlowKey, Orientation};
+pub use relayed::Relayed;
+pub use ruling::{Ruling, Standing};
 pub use table::{Evicted, FlowTable, Inserted, NewFlow, Slot};
 pub use view::{FlowView, SweepCursor};

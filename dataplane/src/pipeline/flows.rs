@@ -9,7 +9,7 @@ use crate::flow::{
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
 use crate::records::{Ending, FlowEvent, Occasion};
-use crate::verdict::{Answer, Decision, DraftAnswers, DropReason, OnRevoke, Terms, Verdict};
+use crate::verdict::{Decision, DraftAnswers, DropReason, Terms, Verdict};
 
 use super::judge::{Judge, Loss};
 
@@ -96,10 +96,10 @@ impl Judge<'_> {
         self.counters.flow_stale.add(1);
         let (source, destination) = key.addresses(handle.initiator());
         let service = service_of(key, handle.initiator());
-        let decision = self.ask(source, destination, service);
-        let (ruling, enforced) = self.ruling(handle, &decision);
-        self.count(ruling.rule(), decision.potential);
-        let drafts = self.ask_drafts(source, destination, service, enforced);
+        let decision = self.ask().policy(source, destination, service);
+        let (ruling, enforced) = Ruling::of(&decision, handle.standing(now), now);
+        self.ask().count(ruling.rule(), decision.potential);
+        let drafts = self.ask().drafts(source, destination, service, enforced);
         let was_cut = handle.is_cut();
         let cut = handle.rule_on(epoch, ruling, drafts).map_err(Loss::of)?;
         if let Some(view) = &cut {
@@ -152,26 +152,6 @@ impl Judge<'_> {
 
     fn happened(&self, event: FlowEvent) {
         self.records.happened(event, self.counters);
-    }
-
-    /// What a new decision means for a live flow: one that is denied ends as the rule says that had allowed it. What
-    /// was cut once is never given time again.
-    fn ruling(&self, handle: &FlowHandle<'_>, decision: &Decision) -> (Ruling, Answer) {
-        let (now, rule) = (self.arrival.now, decision.rule);
-        let told = decision.verdict == Verdict::Reject;
-        let cut = (Ruling::Cut { rule, told }, decision.answer());
-        match (decision.verdict, handle.on_revoke()) {
-            (Verdict::Allow, _) => {
-                let Decision { potential, on_revoke, .. } = *decision;
-                (Ruling::Allow { rule, potential, on_revoke }, decision.answer())
-            }
-            _ if handle.is_cut() => cut,
-            (_, OnRevoke::Keep) => (Ruling::Keep, Answer::Allow),
-            (_, OnRevoke::Drain(seconds)) if seconds > 0 && !handle.is_drained(now) => {
-                (Ruling::Drain { until: now.plus_millis(u64::from(seconds) * 1000) }, Answer::Allow)
-            }
-            (_, OnRevoke::Drain(_) | OnRevoke::Cut) => cut,
-        }
     }
 
     /// Decides a new flow and remembers it if it is allowed. `over` is the flow whose ports it takes.
@@ -245,7 +225,7 @@ impl Judge<'_> {
     fn decide_opening(&self, key: &FlowKey, sender: Orientation, midstream: bool) -> Opening {
         let ask = |initiator| {
             let (source, destination) = key.addresses(initiator);
-            let (decision, drafts) = self.decide(source, destination, service_of(key, initiator));
+            let (decision, drafts) = self.ask().decide(source, destination, service_of(key, initiator));
             Opening { initiator, decision, drafts }
         };
         let opening = ask(sender);

@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use crate::address::Address;
+use crate::ask::Ask;
 use crate::counters::WorkerCounters;
 use crate::flow::{FlowHandle, FlowTable};
 use crate::headers::{Headers, Icmp, IcmpBody, Ip, Network, Transport};
 use crate::policy::{ServiceKey, Snapshot};
 use crate::records::Records;
-use crate::verdict::{Answer, Decision, DraftAnswers, DropReason, RuleId, Verdict};
+use crate::verdict::{Decision, DropReason, RuleId, Verdict};
 
 use super::flows::Lookup;
 use super::{Arrival, SourceCheck};
@@ -116,56 +116,16 @@ impl Judge<'_> {
     /// Asks policy about a packet that belongs to no flow and opens none.
     pub(super) fn stateless(&self, ip: &Ip) -> Result<(), Loss> {
         let service = ServiceKey::of(ip.protocol, &ip.transport);
-        let (decision, _) = self.decide(ip.source, ip.destination, service);
+        let (decision, _) = self.ask().decide(ip.source, ip.destination, service);
         match decision.verdict {
             Verdict::Allow => Ok(()),
             Verdict::Deny | Verdict::Reject => Err(Loss::denied(&decision)),
         }
     }
 
-    /// Asks policy and every draft, and counts each answer under its rule.
-    pub(super) fn decide(
-        &self,
-        source: Address,
-        destination: Address,
-        service: ServiceKey,
-    ) -> (Decision, DraftAnswers) {
-        let decision = self.ask(source, destination, service);
-        self.count(decision.rule, decision.potential);
-        (decision, self.ask_drafts(source, destination, service, decision.answer()))
-    }
-
-    /// Asks policy. The caller counts, and asks the drafts too.
-    pub(super) fn ask(&self, source: Address, destination: Address, service: ServiceKey) -> Decision {
-        let table = &self.snapshot.table;
-        table.decide(table.resolve(source), table.resolve(destination), service)
-    }
-
-    /// What the drafts say where policy says `enforced`. Nothing but records depends on it.
-    pub(super) fn ask_drafts(
-        &self,
-        source: Address,
-        destination: Address,
-        service: ServiceKey,
-        enforced: Answer,
-    ) -> DraftAnswers {
-        let mut answers = DraftAnswers::agreeing(enforced);
-        for (place, draft) in self.snapshot.drafts.iter().enumerate() {
-            let table = &draft.table;
-            let decision = table.decide(table.resolve(source), table.resolve(destination), service);
-            draft.hits.count(self.worker, decision.rule);
-            answers = answers.with(place, decision.answer());
-        }
-        answers
-    }
-
-    /// Counts a decision under the rule or default that is named for it.
-    pub(super) fn count(&self, rule: RuleId, potential: Option<RuleId>) {
-        self.counters.decisions.add(1);
-        self.snapshot.hits.count(self.worker, rule);
-        if potential.is_some() {
-            self.counters.potentially_blocked.add(1);
-        }
+    /// Who asks policy.
+    pub(super) const fn ask(&self) -> Ask<'_> {
+        Ask { snapshot: self.snapshot, counters: self.counters, worker: self.worker }
     }
 }
 

@@ -1,0 +1,111 @@
+//! A proxy worker's thread, seen from the control thread.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::config::ProxyConfig;
+use super::control::{BackendHealth, Control, Wanted};
+use super::counters::ProxyCounters;
+use super::engine::Engine;
+use super::error::ProxyProblem;
+use super::{ProxyParts, ProxyWorkerStatus};
+
+/// A running worker. Dropping it stops the thread.
+pub(super) struct Running {
+    core: u32,
+    control: Control,
+    counters: Arc<ProxyCounters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts the thread, pinned, with its own handles of the listeners. Returns when it can accept.
+    pub(super) fn start(
+        config: &ProxyConfig,
+        number: u32,
+        listeners: Vec<OwnedFd>,
+        health: BackendHealth,
+        parts: ProxyParts,
+    ) -> Result<Self, ProxyProblem> {
+        let core = choose_core(config, number);
+        let control = Control::new().map_err(ProxyProblem::Thread)?;
+        let counters = Arc::clone(&parts.proxy);
+        let (tell, told) = sync_channel(1);
+        let (config, own) = (config.clone(), control.clone());
+        let name = format!("{}/{number}", config.name);
+        let body = move || {
+            // A ring belongs to the thread that makes it.
+            let engine = pin_to(core)
+                .map_err(|error| ProxyProblem::Core(core, error))
+                .and_then(|()| Engine::new(&config, listeners, own, health, parts));
+            match engine {
+                Ok(mut engine) => {
+                    if tell.send(Ok(())).is_ok() {
+                        engine.run();
+                    }
+                }
+                Err(problem) => drop(tell.send(Err(problem))),
+            }
+        };
+        let thread = thread::Builder::new().name(name).spawn(body).map_err(ProxyProblem::Thread)?;
+        let running = Self { core, control, counters, thread: Some(thread) };
+        match told.recv() {
+            Ok(Ok(())) => Ok(running),
+            Ok(Err(problem)) => Err(problem),
+            Err(_) => Err(ProxyProblem::Thread(io::Error::other("the thread ended before it began"))),
+        }
+    }
+
+    pub(super) fn status(&self) -> ProxyWorkerStatus {
+        ProxyWorkerStatus {
+            core: self.core,
+            alive: !self.is_finished(),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        &self.control
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.want(Wanted::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the worker was already printed by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The CPU for a worker: as configured, else the process's own, one after the other.
+fn choose_core(config: &ProxyConfig, number: u32) -> u32 {
+    let allowed = sched_getaffinity(None).unwrap_or_default();
+    let allowed: Vec<u32> =
+        (0..CpuSet::MAX_CPU).zip(0..).filter(|&(cpu, _)| allowed.is_set(cpu)).map(|(_, cpu)| cpu).collect();
+    let (cores, first) = match config.cores.as_slice() {
+        [] => (allowed.as_slice(), u32::from(config.wire.0)),
+        cores => (cores, 0),
+    };
+    let nth = (first.wrapping_add(number) as usize).checked_rem(cores.len()).unwrap_or(0);
+    cores.get(nth).copied().unwrap_or(0)
+}
+
+fn pin_to(core: u32) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    if core as usize >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    only.set(core as usize);
+    Ok(sched_setaffinity(None, &only)?)
+}
