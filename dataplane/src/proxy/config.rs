@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::error::{ProxyError, ProxyProblem};
+use super::preamble::Version;
 use crate::address::Address;
 use crate::verdict::WireId;
 
@@ -70,15 +71,6 @@ impl Prefix {
         let differing = self.address.bits() ^ address.bits();
         self.bits == 0 || differing >> (width - self.bits) == 0
     }
-}
-
-/// What a proxy says of the client, or is told of it, in front of a connection's data (the PROXY protocol).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreambleVersion {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// How long things may take, milliseconds; 0 is no limit except where it says otherwise.
@@ -156,7 +148,7 @@ pub struct ProxyConfig {
     /// data like any other.
     pub trusted: Vec<Prefix>,
     /// Tell the server who the client is.
-    pub preamble: Option<PreambleVersion>,
+    pub preamble: Option<Version>,
     /// What a denied client sees.
     pub on_deny: OnDeny,
     /// How many worker threads there are, 1 to 64; they share the listeners.

@@ -31,9 +31,7 @@ use crate::policy::PolicyReader;
 use crate::records::Records;
 use crate::verdict::WireId;
 
-pub use config::{
-    Backend, Balance, ListenMode, OnDeny, PreambleVersion, Prefix, ProxyConfig, ProxyLimits, ProxyTimeouts,
-};
+pub use config::{Backend, Balance, ListenMode, OnDeny, Prefix, ProxyConfig, ProxyLimits, ProxyTimeouts};
 pub use control::BackendHealth;
 use control::{Control, Wanted};
 pub use counters::{BackendCounters, Fate, ProxyCounters, Refusal};
