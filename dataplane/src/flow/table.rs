@@ -9,7 +9,6 @@
 //! control and state (24), an IPv4 entry needs 96 bytes, so it would not fit one cache line either way, and two
 //! kinds of sets would cost every lookup a branch on the family.
 
-use core::hint::select_unpredictable;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -21,7 +20,6 @@ use super::memory::{Memory, prefetch};
 use super::stamp::Stamp;
 use super::state::{self, State};
 use super::sync::{CLAIM_TRIES, Ordering, pause};
-use super::tags::Ways;
 use super::tcp::Connection;
 use super::view::FlowView;
 use crate::clock::Now;
@@ -68,7 +66,7 @@ pub struct Inserted<'t> {
 }
 
 /// Where a flow most likely is; any other place only costs time.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Slot {
     set: u32,
     way: u32,
@@ -166,21 +164,41 @@ impl FlowTable {
         self.secret.hash(key)
     }
 
-    /// Starts fetching the header lines a lookup will read. Call it for a whole batch before the first lookup.
+    /// Starts fetching the header line a lookup reads first. Call it for a whole batch before the first lookup.
     #[inline]
     pub fn prefetch(&self, hash: FlowHash) {
-        for set in self.candidates(hash) {
-            prefetch(&self.memory.headers()[set]);
-        }
+        let [first, _] = self.candidates(hash);
+        prefetch(&self.memory.headers()[first]);
     }
 
-    /// The slot that a lookup will most likely compare; starts fetching its entry. Reads the header lines, so call it
-    /// for the whole batch after [`FlowTable::prefetch`] has been.
+    /// The slot that a lookup will most likely compare; starts fetching its entry. Reads the first header line, so call
+    /// it for the whole batch after [`FlowTable::prefetch`] has been. If nothing there looks like the flow, starts
+    /// fetching the other header line, and [`FlowTable::seek_on`] has the answer. Most flows are in their first set
+    /// ([`FIRST_SET_FLOWS`]), and a line that is not read is not waited for.
     #[inline]
     #[must_use]
-    pub fn seek(&self, hash: FlowHash) -> Slot {
-        let [(set, mut ways), _] = self.tagged(hash);
-        let way = ways.next().unwrap_or(0);
+    pub fn seek(&self, hash: FlowHash) -> Option<Slot> {
+        let [first, second] = self.candidates(hash);
+        let headers = self.memory.headers();
+        let found = headers[first].tags.matching(tag(hash)).next();
+        if found.is_none() {
+            prefetch(&headers[second]);
+        }
+        found.map(|way| self.fetch(first, way))
+    }
+
+    /// The same in the flow's second set; `None` if nothing there looks like the flow either. Call it for what
+    /// [`FlowTable::seek`] did not find, after it was called for the whole batch.
+    #[inline]
+    #[must_use]
+    pub fn seek_on(&self, hash: FlowHash) -> Option<Slot> {
+        let [_, second] = self.candidates(hash);
+        let way = self.memory.headers()[second].tags.matching(tag(hash)).next();
+        way.map(|way| self.fetch(second, way))
+    }
+
+    #[inline(always)]
+    fn fetch(&self, set: usize, way: usize) -> Slot {
         let entry = &self.memory.slots()[set].entries[way];
         prefetch(entry);
         prefetch(&entry.peers);
@@ -189,11 +207,18 @@ impl FlowTable {
         slot
     }
 
-    /// As [`FlowTable::find`], looking first where [`FlowTable::seek`] saw the key.
+    /// As [`FlowTable::find`], looking first where [`FlowTable::seek`] or [`FlowTable::seek_on`] saw the key.
     #[inline]
     #[must_use]
-    pub fn find_at(&self, slot: Slot, key: &FlowKey, hash: FlowHash, now: Now) -> Option<FlowHandle<'_>> {
-        match self.set(slot.set as usize).find(slot.way as usize, &key.words()) {
+    pub fn find_at(
+        &self,
+        slot: Option<Slot>,
+        key: &FlowKey,
+        hash: FlowHash,
+        now: Now,
+    ) -> Option<FlowHandle<'_>> {
+        let seen = slot.and_then(|slot| self.set(slot.set as usize).find(slot.way as usize, &key.words()));
+        match seen {
             Some(found) => (!found.is_expired(now.as_millis32())).then_some(found),
             None => self.find(key, hash, now),
         }
@@ -257,23 +282,10 @@ impl FlowTable {
     /// The flow of a key, expired or not.
     #[inline(always)]
     fn find_any(&self, words: &[u64; 5], hash: FlowHash) -> Option<FlowHandle<'_>> {
-        let find = |(set, mut ways): (usize, Ways)| ways.find_map(|way| self.set(set).find(way, words));
-        self.tagged(hash).into_iter().find_map(find)
-    }
-
-    /// The slots that may hold a key, by set: first the set that has any. Which of the two that is, is as good as
-    /// random, so it is chosen without a branch.
-    #[inline(always)]
-    fn tagged(&self, hash: FlowHash) -> [(usize, Ways); 2] {
-        let [first, second] = self.candidates(hash);
-        let ways = [first, second].map(|set| self.memory.headers()[set].tags.matching(tag(hash)));
-        let swap = ways[0].is_empty();
-        let pick = |own, other| select_unpredictable(swap, other, own);
-        let pick_ways = |own, other| select_unpredictable(swap, other, own);
-        [
-            (pick(first, second), pick_ways(ways[0], ways[1])),
-            (pick(second, first), pick_ways(ways[1], ways[0])),
-        ]
+        self.candidates(hash).into_iter().find_map(|set| {
+            let mut ways = self.memory.headers()[set].tags.matching(tag(hash));
+            ways.find_map(|way| self.set(set).find(way, words))
+        })
     }
 
     /// The two sets that a key may be in, the preferred one first.
@@ -322,11 +334,17 @@ fn claim_set(set: Set<'_>) -> Result<SetClaim<'_>, Unavailable> {
     Err(Unavailable::Busy)
 }
 
-/// The slot to use: a vacant one in the emptier set, the first set unless the other has two more, or the flow that
+/// Flows that a key's first set may hold before the emptier of its two is chosen. With 4 of 8, nearly every flow of a
+/// table filled to a tenth is in its first set, 94 % at three tenths and 85 % at half, so that one header line tells
+/// where it is; always choosing the emptier set gives 88 %, 72 % and 69 %. What either loses for want of a slot is the
+/// same: nothing at half, 0.8 % against 0.7 % at nine tenths (simulated, 32,768 sets).
+const FIRST_SET_FLOWS: usize = WAYS / 2;
+
+/// The slot to use: a vacant one in the first set while that is half empty, then in the emptier one, or the flow that
 /// would be missed least.
 fn choose(sets: [Set<'_>; 2], now: u32) -> Result<(Set<'_>, usize), DropReason> {
     let [first, second] = sets.map(|set| set.header.tags.occupied());
-    let order = if first <= second { sets } else { [sets[1], sets[0]] };
+    let order = if first <= second || first < FIRST_SET_FLOWS { sets } else { [sets[1], sets[0]] };
     if let Some(vacant) =
         order.into_iter().find_map(|set| set.header.tags.matching(0).next().map(|way| (set, way)))
     {

@@ -55,12 +55,6 @@ impl Tags {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ways(u64);
 
-impl Ways {
-    pub(super) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
 impl Iterator for Ways {
     type Item = usize;
 

@@ -21,7 +21,7 @@ pub(super) struct Lookup {
     pub(super) sender: Orientation,
     pub(super) hash: FlowHash,
     /// Where it was seen to be.
-    pub(super) slot: Slot,
+    pub(super) slot: Option<Slot>,
 }
 
 /// What policy says of a flow that would begin.

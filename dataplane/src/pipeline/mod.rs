@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use crate::clock::Now;
 use crate::counters::WorkerCounters;
 use crate::flow::fragments::FragmentTable;
-use crate::flow::{FlowKey, FlowTable, Slot, SweepCursor};
+use crate::flow::{FlowKey, FlowTable, SweepCursor};
 use crate::frame::{BATCH_MAX, Batch, Frame, Umem};
 use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
@@ -192,7 +192,7 @@ impl Path {
     fn lookup(&self, arrival: Arrival, ip: &Ip) -> Option<Lookup> {
         let (key, sender) = FlowKey::of(arrival.wire, ip)?;
         let hash = self.flows.hash(&key);
-        Some(Lookup { key, sender, hash, slot: Slot::default() })
+        Some(Lookup { key, sender, hash, slot: None })
     }
 
     /// Sees where in the table the flows of a batch are. In loops that do nothing else, so that the processor waits for
@@ -202,8 +202,15 @@ impl Path {
         for lookup in parsed.iter().filter_map(|parsed| parsed.lookup.as_ref()) {
             self.flows.prefetch(lookup.hash);
         }
+        let mut elsewhere = ArrayVec::<&mut Lookup, BATCH_MAX>::new();
         for lookup in parsed.iter_mut().filter_map(|parsed| parsed.lookup.as_mut()) {
             lookup.slot = self.flows.seek(lookup.hash);
+            if lookup.slot.is_none() {
+                elsewhere.push(lookup);
+            }
+        }
+        for lookup in elsewhere {
+            lookup.slot = self.flows.seek_on(lookup.hash);
         }
     }
 
