@@ -1,5 +1,7 @@
 //! From the file as written to a [`Config`] that makes sense.
 
+mod proxies;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -32,8 +34,10 @@ const SOURCE_CHECKS: &[(&str, SourceCheck)] =
 
 pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Config, Diagnostics> {
     let mut check = Check { sink: Sink::new(files), base, accounts: Accounts::read() };
+    let mut names = BTreeMap::new();
     let config = Config {
-        wires: check.wires(&raw.wires),
+        wires: check.wires(&raw.wires, &mut names),
+        proxies: check.proxies(&raw.proxies, raw.wires.len(), &mut names),
         policy: raw.policy.iter().map(|p| check.path(p)).collect(),
         state_dir: check.path_or(&raw.state_dir, "/var/lib/ringfence"),
         history: store::Limits {
@@ -47,7 +51,7 @@ pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Confi
         flows: check.number("flows.capacity", &raw.flows.capacity, 1 << 18, 1024..=1 << 26),
         pickup: check.millis("flows.pickup_ms", &raw.flows.pickup_ms, 60_000, 0),
         pin: raw.pin.as_ref().map(|pin| check.path(pin)),
-        cores: check.cores(&raw.cores),
+        cores: check.cores("cores", &raw.cores),
         publish_timeout: check.millis("publish_timeout_ms", &raw.publish_timeout_ms, 5_000, 10),
     };
     check.sink.finish().map(|_no_warnings| config)
@@ -122,25 +126,15 @@ impl Check<'_> {
         given.as_ref().map_or_else(|| default.into(), |given| self.path(given))
     }
 
-    fn wires(&mut self, wires: &[file::Wire]) -> Vec<Wire> {
+    fn wires(&mut self, wires: &[file::Wire], names: &mut BTreeMap<String, Span>) -> Vec<Wire> {
         if let Some(excess) = wires.get(WIRES_MAX) {
             self.fault(Code::Limit, &excess.name, format!("there are more than {WIRES_MAX} wires"));
         }
-        let mut names = BTreeMap::new();
         let mut interfaces = BTreeMap::new();
         let mut checked = Vec::new();
         for wire in wires.iter().take(WIRES_MAX) {
-            let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if !(1..=63).contains(&wire.name.value.len()) || !wire.name.value.chars().all(ok) {
-                let message = format!("`{}` cannot be the name of a wire", wire.name.value);
-                self.sink.push(
-                    Finding::error(Code::BadName, span_of(&wire.name.referenced), message)
-                        .help("use 1 to 63 letters, digits, '-', '_' and '.'"),
-                );
-            }
-            self.unique(&mut names, &wire.name, "wire");
             checked.push(Wire {
-                name: wire.name.value.clone(),
+                name: self.name(&wire.name, "wire", names),
                 inside: self.port(&wire.inside, &mut interfaces),
                 outside: self.port(&wire.outside, &mut interfaces),
                 fail: self.word("fail", &wire.fail, FAILS),
@@ -152,6 +146,21 @@ impl Check<'_> {
             });
         }
         checked
+    }
+
+    /// The name of a wire or proxy; in records they stand in one place.
+    fn name(&mut self, given: &Spanned<String>, what: &str, names: &mut BTreeMap<String, Span>) -> String {
+        let name = &given.value;
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !(1..=63).contains(&name.len()) || !name.chars().all(ok) {
+            let message = format!("`{name}` cannot be the name of a {what}");
+            self.sink.push(
+                Finding::error(Code::BadName, span_of(&given.referenced), message)
+                    .help("use 1 to 63 letters, digits, '-', '_' and '.'"),
+            );
+        }
+        self.unique(names, given, what);
+        name.clone()
     }
 
     fn port(&mut self, port: &file::Port, interfaces: &mut BTreeMap<String, Span>) -> Port {
@@ -250,14 +259,10 @@ impl Check<'_> {
         found
     }
 
-    fn cores(&mut self, cores: &[Spanned<u64>]) -> Vec<u16> {
+    fn cores(&mut self, key: &str, cores: &[Spanned<u64>]) -> Vec<u16> {
         if let Some(excess) = cores.get(LIST_MAX) {
             self.fault(Code::Limit, excess, format!("there are more than {LIST_MAX} cores"));
         }
-        cores
-            .iter()
-            .take(LIST_MAX)
-            .map(|core| self.number("cores", &Some(core.clone()), 0, 0..=1023))
-            .collect()
+        cores.iter().take(LIST_MAX).map(|core| self.number(key, &Some(core.clone()), 0, 0..=1023)).collect()
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) wires: Vec<Wire>,
     #[serde(default)]
+    pub(super) proxies: Vec<Proxy>,
+    #[serde(default)]
     pub(super) policy: Vec<Spanned<String>>,
     pub(super) state_dir: Text,
     #[serde(default)]
@@ -51,6 +53,65 @@ pub(super) struct Wire {
     #[serde(default)]
     pub(super) busy_poll: bool,
     pub(super) source_check: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proxy {
+    pub(super) name: Spanned<String>,
+    pub(super) listen: Vec<Spanned<String>>,
+    pub(super) mode: Text,
+    #[serde(default)]
+    pub(super) connect: Vec<Spanned<String>>,
+    pub(super) balance: Text,
+    #[serde(rename = "as")]
+    pub(super) destination: Text,
+    #[serde(default)]
+    pub(super) health: Health,
+    #[serde(default)]
+    pub(super) proxy_protocol: ProxyProtocol,
+    pub(super) keep_source: Option<Spanned<bool>>,
+    pub(super) on_deny: Text,
+    #[serde(default)]
+    pub(super) limits: ProxyLimits,
+    pub(super) workers: Number,
+    #[serde(default)]
+    pub(super) cores: Vec<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) check: Text,
+    pub(super) interval_ms: Number,
+    pub(super) timeout_ms: Number,
+    pub(super) rise: Number,
+    pub(super) fall: Number,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyProtocol {
+    #[serde(rename = "in")]
+    pub(super) read: Text,
+    #[serde(default)]
+    pub(super) trusted: Vec<Spanned<String>>,
+    #[serde(rename = "out")]
+    pub(super) write: Text,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyLimits {
+    pub(super) connections: Number,
+    pub(super) per_source: Number,
+    pub(super) connect_timeout_ms: Number,
+    pub(super) idle_timeout_ms: Number,
+    pub(super) preamble_timeout_ms: Number,
+    pub(super) stalled_timeout_ms: Number,
+    pub(super) drain_ms: Number,
+    pub(super) buffers: Number,
+    pub(super) pipes: Number,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 mod accounts;
 mod check;
 mod file;
+mod proxy;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use accounts::Principals;
+pub use proxy::{Health, Proxy};
 
 use crate::policy::{Diagnostics, SourceFile};
 use crate::store;
@@ -22,6 +24,8 @@ pub const DEFAULT_SOCKET: &str = "/run/ringfence/ringfence.sock";
 pub struct Config {
     /// The wires, by position [`dataplane::verdict::WireId`]; names unique, no interface twice.
     pub wires: Vec<Wire>,
+    /// The proxies; those after the wires in the count of [`dataplane::verdict::WireId`].
+    pub proxies: Vec<Proxy>,
     /// Policy files and directories for the first start and for SIGHUP.
     pub policy: Vec<PathBuf>,
     /// Where published policies are kept.

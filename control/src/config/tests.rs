@@ -5,7 +5,9 @@ use std::path::Path;
 use super::accounts::Accounts;
 use super::*;
 
-fn parse(text: &str) -> Result<Config, Diagnostics> {
+mod proxies;
+
+pub(super) fn parse(text: &str) -> Result<Config, Diagnostics> {
     let source = SourceFile { name: "ringfence.yaml".into(), text: text.into() };
     Config::parse(source, Path::new("/etc/ringfence"))
 }
@@ -40,7 +42,7 @@ fn paths_are_relative_to_the_file() {
 }
 
 /// Name, text, then line, column and a part of the message of each fault.
-type Refusal = (&'static str, &'static str, &'static [(u32, u32, &'static str)]);
+pub(super) type Refusal = (&'static str, &'static str, &'static [(u32, u32, &'static str)]);
 
 const REFUSALS: &[Refusal] = &[
     ("unknown key", "state_dri: /x\n", &[(1, 1, "state_dri")]),
@@ -84,8 +86,13 @@ const REFUSALS: &[Refusal] = &[
 
 #[test]
 fn every_fault_has_its_place() {
+    assert_places(REFUSALS);
+}
+
+/// Each text is refused with exactly these faults.
+pub(super) fn assert_places(refusals: &[Refusal]) {
     let mut wrong = Vec::new();
-    for (name, text, faults) in REFUSALS {
+    for (name, text, faults) in refusals {
         let found = parse(text).expect_err(name);
         let found: Vec<_> = found.iter().map(|d| (d.line, d.column, d.message.as_str())).collect();
         let fits = |(found, wanted): (&(u32, u32, &str), &(u32, u32, &str))| {

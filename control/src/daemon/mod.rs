@@ -2,9 +2,14 @@
 //!
 //! The main thread is the control thread: a tokio `current_thread` runtime with the socket, the signals, the
 //! watchdog and the regular work of the [`Engine`]. The order of the start is what makes it safe: lock the state
-//! directory, put the last good policy in force, only then open the ports, only then answer on the socket and tell
-//! systemd. The stop goes backwards.
+//! directory, put the last good policy in force, only then open the ports and start the proxies, only then answer on
+//! the socket and tell systemd. The stop goes backwards: proxies accept no more and let their connections finish for a
+//! while, under whatever policy is published meanwhile; then the rest.
 
+mod activation;
+mod health;
+mod inherited;
+mod proxies;
 mod wires;
 
 use std::fmt;
@@ -12,16 +17,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataplane::proxy::ProxyError;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
-use crate::engine::{Engine, Parts, StartError, Terms, config_author, config_files};
+use crate::engine::{Engine, Parts, StartError, Terms, Wake, config_author, config_files};
 use crate::socket::access::Access;
 use crate::socket::{Listener, Shared, SocketError, router};
 use crate::store::{Store, StoreError};
+use inherited::Inherited;
+pub use proxies::Proxies;
 pub use wires::{WireFault, Wires};
 
 /// How often the regular work is done.
@@ -52,6 +60,8 @@ pub enum DaemonError {
     Start(StartError),
     /// A wire.
     Wire(WireFault),
+    /// A proxy.
+    Proxy(ProxyError),
     /// The socket.
     Socket(SocketError),
 }
@@ -63,6 +73,7 @@ impl fmt::Display for DaemonError {
             Self::Store(error) => error.fmt(f),
             Self::Start(error) => write!(f, "no policy to start with\n{error}"),
             Self::Wire(error) => error.fmt(f),
+            Self::Proxy(error) => error.fmt(f),
             Self::Socket(error) => error.fmt(f),
         }
     }
@@ -93,37 +104,53 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     }
     // 1. Count the workers that there will be, and share what they and the engine share.
     let wires = Wires::plan(&config).map_err(DaemonError::Wire)?;
+    let proxies = Proxies::plan(&config, wires.workers().len());
     let parts = Parts {
-        workers: wires.workers(),
+        workers: [wires.workers(), proxies.workers()].concat(),
         wires: config.wires.iter().map(|wire| wire.name.clone()).collect(),
+        proxies: proxies.names(),
         store,
         flows: wires.flows(),
         timeout: config.publish_timeout,
-        wake: wires.wake(),
+        wake: wake(&wires, &proxies),
     };
     // 2. A policy is in force before any port is open.
     let engine =
         Engine::start(parts, &config.policy, options.policy_from_config).map_err(DaemonError::Start)?;
-    // 3. The ports.
+    // 3. The ports, and the proxies' listeners.
+    let mut inherited = Inherited::from_service_manager();
     wires.open(engine.publisher(), config.pickup).map_err(DaemonError::Wire)?;
+    if let Err(error) = proxies.start(engine.publisher(), wires.flows().as_ref(), &mut inherited) {
+        wires.close();
+        return Err(DaemonError::Proxy(error));
+    }
+    inherited.close();
     // 4. The socket: who can ask gets an answer about wires that work.
     let listener = match Listener::bind(&config.socket) {
         Ok(listener) => listener,
         Err(error) => {
+            proxies.stop();
             wires.close();
             return Err(DaemonError::Socket(error));
         }
     };
-    let shared = shared(&config, &engine, &wires, started);
+    let shared = shared(&config, &engine, &wires, &proxies, started);
     let server = tokio::spawn(listener.serve(router(shared), config.socket.clone()));
-    tracing::info!(socket = %config.socket.path.display(), wires = config.wires.len(), "ready");
+    let checks = health::watch(proxies.checked());
+    tracing::info!(socket = %config.socket.path.display(), wires = config.wires.len(), proxies = config.proxies.len(),
+        "ready");
     notify(&[NotifyState::Ready]);
 
-    attend(&engine, &wires, &config.policy, &mut signals).await;
+    let mut work = Work { engine: &engine, wires: &wires, proxies: &proxies, policy: &config.policy };
+    work.attend(&mut signals, None).await;
 
-    // Stopping: no new requests, then no more frames. The policy stays on disk.
+    // Stopping: no new connections, then no new requests, then no more frames. The policy stays on disk.
     tracing::info!("stopping");
     notify(&[NotifyState::Stopping]);
+    drop(checks);
+    proxies.drain(false);
+    work.attend(&mut signals, Some(Instant::now())).await;
+    proxies.stop();
     server.abort();
     // Waiting for the abort drops the listener, and with it the socket's file.
     let _ = server.await;
@@ -132,10 +159,26 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     Ok(())
 }
 
-fn shared(config: &Config, engine: &Arc<Engine>, wires: &Wires, started: Instant) -> Arc<Shared> {
+/// What makes all workers look at the policy.
+fn wake(wires: &Wires, proxies: &Proxies) -> Wake {
+    let (wires, proxies) = (wires.clone(), proxies.clone());
+    Box::new(move || {
+        wires.wake();
+        proxies.wake();
+    })
+}
+
+fn shared(
+    config: &Config,
+    engine: &Arc<Engine>,
+    wires: &Wires,
+    proxies: &Proxies,
+    started: Instant,
+) -> Arc<Shared> {
     Arc::new(Shared {
         engine: Arc::clone(engine),
         wires: wires.clone(),
+        proxies: proxies.clone(),
         access: Access {
             read: config.read.clone(),
             change: config.change.clone(),
@@ -148,32 +191,46 @@ fn shared(config: &Config, engine: &Arc<Engine>, wires: &Wires, started: Instant
     })
 }
 
-/// The regular work, until a signal ends it.
-async fn attend(engine: &Arc<Engine>, wires: &Wires, policy: &[PathBuf], signals: &mut Signals) {
-    let mut reverting = None;
-    let (mut look, mut dead) = (interval(LOOK), 0);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut save = interval(SAVE);
-    save.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let allowed = sd_notify::watchdog_enabled();
-    let mut watchdog = interval(allowed.map_or(WATCHDOG, |allowed| WATCHDOG.min(allowed / 2)));
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {
-                engine.tick();
-                revert(engine, &mut reverting);
+/// What the regular work is done on.
+struct Work<'a> {
+    engine: &'a Arc<Engine>,
+    wires: &'a Wires,
+    proxies: &'a Proxies,
+    policy: &'a [PathBuf],
+}
+
+impl Work<'_> {
+    /// The regular work, until a signal ends it; or until no proxy runs any more, if they drain since then.
+    async fn attend(&mut self, signals: &mut Signals, draining: Option<Instant>) {
+        let Self { engine, wires, proxies, policy } = self;
+        let mut reverting = None;
+        let (mut look, mut dead) = (interval(LOOK), [0, 0]);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut save = interval(SAVE);
+        save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let allowed = sd_notify::watchdog_enabled();
+        let mut watchdog = interval(allowed.map_or(WATCHDOG, |allowed| WATCHDOG.min(allowed / 2)));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    engine.tick();
+                    revert(engine, &mut reverting);
+                    if draining.is_some_and(|since| proxies.stop_drained(since.elapsed())) {
+                        return;
+                    }
+                }
+                _ = save.tick() => {
+                    let engine = Arc::clone(engine);
+                    tokio::task::spawn_blocking(move || engine.save_records());
+                }
+                _ = look.tick() => dead = [wires.watch(dead[0]), proxies.watch(dead[1])],
+                _ = watchdog.tick(), if allowed.is_some() => notify(&[NotifyState::Watchdog]),
+                _ = signals.hangup.recv() => reload(engine, policy),
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
             }
-            _ = save.tick() => {
-                let engine = Arc::clone(engine);
-                tokio::task::spawn_blocking(move || engine.save_records());
-            }
-            _ = look.tick() => dead = wires.watch(dead),
-            _ = watchdog.tick(), if allowed.is_some() => notify(&[NotifyState::Watchdog]),
-            _ = signals.hangup.recv() => reload(engine, policy),
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
         }
     }
 }

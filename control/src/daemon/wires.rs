@@ -19,7 +19,6 @@ use dataplane::worker::{
 };
 
 use crate::config::{self, Config, Fail, Mode, SourceCheck};
-use crate::engine::Wake;
 use crate::observe::worker::Worker;
 use crate::socket::view::{PortView, WireView};
 
@@ -67,11 +66,11 @@ pub struct Wires(Arc<Inner>);
 struct Inner {
     plans: Vec<Plan>,
     workers: Vec<Worker>,
-    /// None without wires.
+    /// None without wires and proxies.
     flows: Option<Arc<FlowTable>>,
     open: Mutex<Vec<Wire<Pipeline>>>,
     /// Apart from the wires, so that a publish never waits for somebody who asks how they are.
-    wakers: Arc<Mutex<Vec<Waker>>>,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Wires {
@@ -93,12 +92,12 @@ impl Wires {
             }
             plans.push(plan);
         }
-        let flows = if plans.is_empty() {
+        let flows = if plans.is_empty() && config.proxies.is_empty() {
             None
         } else {
             Some(Arc::new(FlowTable::new(config.flows as usize).map_err(WireFault::Flows)?))
         };
-        Ok(Self(Arc::new(Inner { plans, workers, flows, open: Mutex::default(), wakers: Arc::default() })))
+        Ok(Self(Arc::new(Inner { plans, workers, flows, open: Mutex::default(), wakers: Mutex::default() })))
     }
 
     /// The workers that there will be, by number.
@@ -106,10 +105,9 @@ impl Wires {
         self.0.workers.clone()
     }
 
-    /// What makes the workers look at the policy.
-    pub(crate) fn wake(&self) -> Wake {
-        let wakers = Arc::clone(&self.0.wakers);
-        Box::new(move || wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake))
+    /// Makes the workers look at the policy.
+    pub(crate) fn wake(&self) {
+        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Wire<Pipeline>>> {
@@ -178,7 +176,7 @@ impl Wires {
         dead
     }
 
-    /// The flow table, if there is a wire.
+    /// The flow table, if there is a wire or a proxy.
     pub(crate) fn flows(&self) -> Option<Arc<FlowTable>> {
         self.0.flows.clone()
     }
@@ -236,8 +234,8 @@ fn plan(wire: &config::Wire, id: WireId, pin: Option<&Path>, first: usize) -> Pl
     Plan { config, source_check, first, workers: 0 }
 }
 
-/// The list of cores as a wire sees it whose first worker has the number `first`.
-fn cores(all: &[u16], first: usize) -> Vec<u32> {
+/// The list of cores as a wire or proxy sees it whose first worker has the number `first`.
+pub(super) fn cores(all: &[u16], first: usize) -> Vec<u32> {
     let skip = if all.is_empty() { 0 } else { first % all.len() };
     all.iter().cycle().skip(skip).take(all.len()).map(|core| u32::from(*core)).collect()
 }

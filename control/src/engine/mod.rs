@@ -78,9 +78,11 @@ pub struct Parts {
     pub workers: Vec<Worker>,
     /// The wires' names, by [`WireId`].
     pub wires: Vec<String>,
+    /// The proxies' names; their numbers come after those of the wires.
+    pub proxies: Vec<String>,
     /// The state directory.
     pub store: Store,
-    /// The flow table that the workers share; none without wires.
+    /// The flow table that the workers share; none without wires and proxies.
     pub flows: Option<Arc<FlowTable>>,
     /// How long a publish waits for the workers.
     pub timeout: Duration,
@@ -99,6 +101,7 @@ pub struct Engine {
     publisher: Arc<Publisher>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) wires: Vec<String>,
+    proxies: Vec<String>,
     flows: Option<Arc<FlowTable>>,
     timeout: Duration,
     wake: Wake,
@@ -173,7 +176,7 @@ impl Engine {
 
     fn collect(&self) {
         let (mut drops, now) = (lock(&self.drops), Timestamp::now());
-        let words = Words { hits: lock(&self.hits), in_force: self.in_force(), wires: &self.wires };
+        let words = Words { hits: lock(&self.hits), in_force: self.in_force(), engine: self };
         for worker in &self.workers {
             drops.collect(&worker.records, &words, now);
         }
@@ -197,8 +200,10 @@ impl Engine {
         &self.wires
     }
 
+    /// The name of a wire or proxy.
     pub(crate) fn wire_name(&self, wire: WireId) -> &str {
-        self.wires.get(usize::from(wire.0)).map_or("", String::as_str)
+        let all = self.wires.iter().chain(&self.proxies);
+        all.map(String::as_str).nth(usize::from(wire.0)).unwrap_or_default()
     }
 
     /// The name of a rule of a table that is in force or was not long ago.
@@ -234,7 +239,7 @@ impl InForce {
 struct Words<'a> {
     hits: MutexGuard<'a, Hits>,
     in_force: Option<Arc<InForce>>,
-    wires: &'a [String],
+    engine: &'a Engine,
 }
 
 impl Wording for Words<'_> {
@@ -243,8 +248,7 @@ impl Wording for Words<'_> {
         let rule = record.rule.map(|rule| {
             self.hits.name(record.epoch, rule).map_or_else(|| unnamed(record.epoch), str::to_owned)
         });
-        let WireId(wire) = record.wire;
-        let wire = self.wires.get(usize::from(wire)).cloned().unwrap_or_default();
+        let wire = self.engine.wire_name(record.wire).to_owned();
         drops::kind(record, rule, wire, |address| match &self.in_force {
             Some(now) => now.names.who(address, &now.snapshot.table, &now.policy),
             None => crate::observe::names::Who::Unknown,

@@ -63,6 +63,7 @@ impl Engine {
             publisher: Arc::new(Publisher::continuing(parts.workers.len(), Epoch(last))),
             workers: parts.workers,
             wires: parts.wires,
+            proxies: parts.proxies,
             flows: parts.flows,
             timeout: parts.timeout,
             wake: parts.wake,

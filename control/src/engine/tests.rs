@@ -68,6 +68,7 @@ fn start_with(
     drop(damage);
     let parts = Parts {
         workers,
+        proxies: Vec::new(),
         wires: vec!["w".into()],
         store,
         flows: None,

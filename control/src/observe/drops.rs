@@ -24,7 +24,7 @@ pub struct DropKind {
     pub reason: &'static str,
     /// The rule or default that denied, if policy did.
     pub rule: Option<String>,
-    /// The wire.
+    /// The wire or proxy.
     pub wire: String,
     /// The side they came in on.
     pub side: &'static str,

@@ -9,9 +9,9 @@ use dataplane::verdict::WireId;
 /// One worker, by its number.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// The wire it serves.
+    /// The wire or proxy it serves.
     pub wire: WireId,
-    /// The queue pair of that wire it serves.
+    /// The queue pair of that wire it serves, or its number in that proxy.
     pub queue: u32,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,

@@ -19,6 +19,7 @@ mod inventory;
 mod listen;
 mod map;
 mod openapi;
+pub mod proxies;
 mod read;
 pub mod records;
 mod stream;
@@ -37,7 +38,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use tokio::sync::Semaphore;
 
-use crate::daemon::Wires;
+use crate::daemon::{Proxies, Wires};
 use crate::engine::Engine;
 use access::{Access, Peer, Right};
 use error::ApiError;
@@ -50,6 +51,8 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// The wires as they are.
     pub wires: Wires,
+    /// The proxies as they are.
+    pub proxies: Proxies,
     /// Who may do what.
     pub access: Access,
     /// The largest request body, bytes.

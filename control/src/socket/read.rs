@@ -77,6 +77,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         drafts: super::drafts::views(engine),
         notices: engine.notices(),
         wires: app.wires.view(),
+        proxies: app.proxies.status().into_iter().map(Into::into).collect(),
         workers,
         totals: engine.workers.iter().fold(Totals::default(), |sum, worker| sum.with(&worker.counters)),
         flow_capacity: app.wires.flows().map(|flows| flows.capacity()),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::proxies::ProxyView;
 use crate::engine::Awaiting;
 use crate::observe::drops::{DropCount, ReasonCount};
 use crate::store::{DraftMeta, Meta, StoredFile};
@@ -29,6 +30,8 @@ pub struct Status {
     pub notices: Vec<String>,
     /// The wires.
     pub wires: Vec<WireView>,
+    /// The proxies.
+    pub proxies: Vec<ProxyView>,
     /// The workers, by number.
     pub workers: Vec<WorkerView>,
     /// Counts of all workers together.
@@ -130,9 +133,9 @@ pub struct PortView {
 pub struct WorkerView {
     /// Its number.
     pub number: usize,
-    /// Its wire.
+    /// Its wire or proxy.
     pub wire: String,
-    /// Its queue on both ports.
+    /// Its queue on both ports; of a proxy, its number there.
     pub queue: u32,
     /// The epoch it decides by; none while it does not read policy.
     pub epoch: Option<u32>,
@@ -281,7 +284,7 @@ pub struct Flows {
 /// A live flow.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FlowEntry {
-    /// The wire.
+    /// The wire or proxy.
     pub wire: String,
     /// Who opened it.
     pub source: FlowEnd,

@@ -39,6 +39,7 @@ impl Scratch {
         let parts = Parts {
             workers: vec![worker.clone()],
             flows: None,
+            proxies: Vec::new(),
             wires: Vec::new(),
             store,
             timeout: Duration::from_millis(50),

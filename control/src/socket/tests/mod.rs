@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::access::Access;
 use super::{Listener, Shared, router};
 use crate::config::{Config, Principals};
-use crate::daemon::Wires;
+use crate::daemon::{Proxies, Wires};
 use crate::engine::{Engine, Parts};
 use crate::policy::SourceFile;
 use crate::store::Store;
@@ -123,15 +123,17 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
     let wires = Wires::plan(config).unwrap();
     let parts = Parts {
         workers: wires.workers(),
+        proxies: Vec::new(),
         wires: Vec::new(),
         store,
         flows: wires.flows(),
         timeout: config.publish_timeout,
-        wake: wires.wake(),
+        wake: Box::new(|| ()),
     };
     Arc::new(Shared {
         engine: Engine::start(parts, &[], false).unwrap(),
         wires,
+        proxies: Proxies::plan(config, 0),
         // Nobody has this user id, so that only root and whom a test names have rights.
         access: Access { read: settings.read, change: settings.change, own_uid: u32::MAX - 7 },
         body_bytes: settings.body_bytes,

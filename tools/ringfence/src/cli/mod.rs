@@ -8,6 +8,7 @@ mod offline;
 mod policy;
 mod policy_args;
 mod print;
+mod proxies;
 mod records;
 mod run;
 mod show;
@@ -102,7 +103,7 @@ place. Every command with --policy takes the manifests themselves too.")]
   ringfence replay --policy policy.yaml capture.pcapng
   ringfence replay --policy policies/ --inside 10.1.0.0/16 capture.pcap")]
     Replay(replay::Args),
-    /// What the daemon is doing: wires, workers, policy in force.
+    /// What the daemon is doing: wires, proxies, workers, policy in force.
     Status(ReadArgs),
     /// The live flows, with the labels of both ends and the rule that let them in.
     #[command(after_help = "Examples:

@@ -52,6 +52,7 @@ pub(super) fn status(args: &ReadArgs) -> Outcome {
         text.push_str(&format!("notice: {}\n", word(notice)));
     }
     text.push_str(&wires(&answer));
+    text.push_str(&super::proxies::proxies(&answer));
     text.push_str(&workers(&answer));
     out(&text)
 }
