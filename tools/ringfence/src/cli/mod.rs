@@ -4,6 +4,7 @@ mod check;
 mod diff;
 mod import;
 mod life;
+mod map;
 mod offline;
 mod policy;
 mod policy_args;
@@ -25,6 +26,7 @@ pub(crate) use policy_args::{
     Candidate, CandidateArgs, ConfirmArgs, DropArgs, PolicyCommand, PublishArgs, RollbackArgs, StageArgs,
 };
 
+pub(crate) use map::MapArgs;
 pub(crate) use workload::WorkloadCommand;
 
 use crate::outcome::Outcome;
@@ -115,6 +117,13 @@ place. Every command with --policy takes the manifests themselves too.")]
   ringfence records --verdict deny --label app=shop
   ringfence records --rule default/deny --limit 1000 --json")]
     Records(FlowsArgs),
+    /// Which applications depend on which, what policy says of it, and what a draft says.
+    #[command(after_help = "Examples:
+  ringfence map                                     # applications, tiers inside
+  ringfence map --since 15m --label env=prod --draft next
+  ringfence map --by app,env --format svg --output map.svg
+  ringfence map --format dot | dot -Tpdf > map.pdf")]
+    Map(MapArgs),
     /// The rules in force, with their hits since the daemon started.
     Rules(ReadArgs),
     /// The workloads of the policy in force.
@@ -278,6 +287,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Status(args) => show::status(&args),
         Command::Flows(args) => show::flows(&args),
         Command::Records(args) => records::records(&args),
+        Command::Map(args) => map::map(&args),
         Command::Rules(args) => show::rules(&args),
         Command::Workloads(args) => show::workloads(&args),
         Command::Workload(command) => workload::run(&command),

@@ -16,6 +16,11 @@ pub(super) fn color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && std::io::stderr().is_terminal()
 }
 
+/// Whether standard output may have colours: as [`color`].
+pub(super) fn colour_out() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && std::io::stdout().is_terminal()
+}
+
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
 pub(super) fn out(text: &str) -> Outcome {
     let mut stdout = std::io::stdout().lock();
@@ -81,7 +86,12 @@ pub(super) fn who(value: &Value) -> String {
 
 /// A count with spaces between thousands.
 pub(super) fn count(value: &Value) -> String {
-    let digits = value.as_u64().unwrap_or(0).to_string();
+    thousands(value.as_u64().unwrap_or(0))
+}
+
+/// A number with spaces between thousands.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {

@@ -54,7 +54,8 @@ pub(super) fn records(args: &FlowsArgs) -> Outcome {
     out(&text)
 }
 
-fn completeness(known: &Value) -> String {
+/// How much of what happened is in an answer.
+pub(super) fn completeness(known: &Value) -> String {
     let (from, to) = (word(&known["from"]), word(&known["to"]));
     if known["complete"] == true {
         return format!("complete from {from} to {to}\n");
