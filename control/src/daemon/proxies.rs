@@ -1,5 +1,6 @@
 //! The proxies of the configuration: counted before the first policy, started after it, drained at the end.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -151,6 +152,12 @@ impl Proxies {
         }
         all
     }
+    /// The listening sockets, for a successor.
+    pub(super) fn listeners(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let running = self.lock();
+        let all = running.iter().flat_map(|running| running.proxy.listeners());
+        all.map(|listener| listener.try_clone_to_owned()).collect()
+    }
 
     /// Accepts no more. Without a successor, and if nobody else holds the listeners, clients are refused from now on
     /// instead of waiting in vain.
@@ -168,12 +175,12 @@ impl Proxies {
     }
 
     /// Stops the proxies whose connections are over, or whose time is: `passed` is what has passed since draining
-    /// began. Returns whether none runs any more.
-    pub(super) fn stop_drained(&self, passed: Duration) -> bool {
+    /// began, if that is limited. Returns whether none runs any more.
+    pub(super) fn stop_drained(&self, passed: Option<Duration>) -> bool {
         let is_over = |running: &mut Running| {
             let counts = running.proxy.status().workers.into_iter().map(|worker| worker.counters);
             let open: u64 = counts.map(|counters| counters.live.get() + counters.pending.get()).sum();
-            open == 0 || passed >= running.drain
+            open == 0 || passed.is_some_and(|passed| passed >= running.drain)
         };
         let mut running = self.lock();
         let over: Vec<Running> = running.extract_if(.., is_over).collect();

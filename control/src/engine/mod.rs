@@ -8,6 +8,7 @@ mod candidate;
 mod confirm;
 mod drafts;
 mod error;
+mod follow;
 mod inventory;
 mod overlay;
 mod publish;
@@ -120,6 +121,8 @@ pub struct Engine {
     /// The policy in force, as long as nobody confirmed it.
     pending: Mutex<Option<Pending>>,
     notices: Mutex<Vec<String>>,
+    /// Of a process that has taken over.
+    seen: Mutex<follow::Seen>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

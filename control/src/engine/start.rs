@@ -78,6 +78,7 @@ impl Engine {
             compiler: Mutex::default(),
             pending: Mutex::default(),
             notices: Mutex::default(),
+            seen: Mutex::default(),
         });
         for notice in notices {
             engine.notice(notice);
@@ -204,7 +205,7 @@ impl Found {
 }
 
 /// The policy of one record, or why there is none, for people.
-fn load_one(store: &Store, epoch: u32, wires: &[String]) -> Result<(Meta, Candidate), String> {
+pub(super) fn load_one(store: &Store, epoch: u32, wires: &[String]) -> Result<(Meta, Candidate), String> {
     let record = store.load(epoch).map_err(|error| error.to_string())?;
     let mut overlay = Overlay::of(&record.files);
     let journal = store.journal(epoch).map_err(|error| error.to_string())?;

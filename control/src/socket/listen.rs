@@ -165,6 +165,7 @@ async fn connection(stream: UnixStream, router: Router, timeout: Duration) {
         .header_read_timeout(timeout)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(Timed::new(stream, timeout)), service)
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, uid = peer.uid, "a connection ended early");

@@ -15,6 +15,7 @@ mod drafts;
 pub mod error;
 mod filter;
 mod flows;
+mod handover;
 mod inventory;
 mod listen;
 mod map;
@@ -36,9 +37,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::daemon::{Proxies, Wires};
+use crate::daemon::{Asking, Proxies, Wires};
 use crate::engine::Engine;
 use access::{Access, Peer, Right};
 use error::ApiError;
@@ -63,6 +64,10 @@ pub struct Shared {
     pub started: Instant,
     /// One body of each right in memory at a time.
     pub(crate) bodies: [Semaphore; 2],
+    /// Where the connections go of processes that want to take over.
+    pub(crate) successors: mpsc::Sender<Asking>,
+    /// One at a time.
+    pub(crate) successor: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -125,6 +130,7 @@ const ROUTES: &[Route] = &[
     route!(GET "/v1/policy/drafts", Read, drafts::list),
     route!(POST "/v1/policy/drafts", Change, drafts::stage),
     route!(DELETE "/v1/policy/drafts/{name}", Change, drafts::unstage),
+    route!(POST "/v1/handover", Change, handover::hand_over),
 ];
 
 /// The whole API.

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, inventory, map, read, records};
+use super::{ask, candidate, change, drafts, flows, handover, inventory, map, read, records};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,7 @@ use super::{ask, candidate, change, drafts, flows, inventory, map, read, records
         drafts::list,
         drafts::stage,
         drafts::unstage,
+        handover::hand_over,
     )
 )]
 pub(super) struct Api;
@@ -61,7 +62,9 @@ mod tests {
             let operation = &paths[route.path][route.method];
             assert!(operation.is_object(), "{} {} is not described", route.method, route.path);
             assert!(
-                operation["responses"].as_object().is_some_and(|r| r.contains_key("200")),
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|r| r.contains_key("200") || r.contains_key("101")),
                 "{}",
                 route.path
             );

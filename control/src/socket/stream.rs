@@ -22,6 +22,11 @@ impl Timed {
         Self { stream, timeout, deadline: Box::pin(sleep(timeout)), stalled: false }
     }
 
+    /// The stream, without a limit.
+    pub(super) fn into_inner(self) -> UnixStream {
+        self.stream
+    }
+
     /// Passes a write's progress on; the clock runs while there is none.
     fn progress<T>(&mut self, result: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if result.is_ready() {

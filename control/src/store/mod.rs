@@ -62,7 +62,8 @@ pub struct Store {
     entries: Vec<Kept>,
     /// Of the newest record.
     journal: Journal,
-    _lock: File,
+    /// None once it was let go.
+    lock: Option<File>,
 }
 
 /// One file in `policies/`; `meta` is `None` if its header could not be read.
@@ -164,18 +165,51 @@ impl Store {
             Err(error) => return Err(io_error("lock", &lock_path)(error.into())),
         }
         let journal = Journal::open(policies.join("none.journal"))?;
-        let mut store = Self { policies, limits, entries: Vec::new(), journal, _lock: lock };
+        let mut store = Self { policies, limits, entries: Vec::new(), journal, lock: Some(lock) };
         let damage = store.scan()?;
         store.journal = Journal::open(store.journal_path(store.newest_record()))?;
         Ok((store, damage))
     }
 
-    /// Reads the names and headers in `policies/`; removes what an unfinished write left.
+    /// Lets go of the directory, for another process. Only reading is allowed from then on.
+    pub fn release(&mut self) {
+        self.lock = None;
+    }
+
+    /// Sees what another process has written since this one let go.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn look_again(&mut self) -> Result<(), StoreError> {
+        self.entries.clear();
+        self.scan()?;
+        self.journal = Journal::open(self.journal_path(self.newest_record()))?;
+        Ok(())
+    }
+
+    /// When a record was written or removed last, and how long the journal of the newest record is now.
+    #[must_use]
+    pub fn written(&self) -> Option<(std::time::SystemTime, u64)> {
+        let at = fs::metadata(&self.policies).and_then(|folder| folder.modified()).ok()?;
+        let journal = fs::metadata(self.journal_path(self.newest_record()));
+        Some((at, journal.map_or(0, |journal| journal.len())))
+    }
+
+    /// The newest record, and the bytes of its journal: they change with everything that is published.
+    #[must_use]
+    pub fn newest(&self) -> (u32, u64) {
+        (self.newest_record(), self.journal_bytes())
+    }
+
+    /// Reads the names and headers in `policies/`; its owner removes what an unfinished write left.
     fn scan(&mut self) -> Result<Vec<StoreError>, StoreError> {
         let mut damage = Vec::new();
         for item in fs::read_dir(&self.policies).map_err(io_error("list", &self.policies))? {
             let path = item.map_err(io_error("list", &self.policies))?.path();
             if path.extension().is_some_and(|e| e == "new") {
+                if self.lock.is_none() {
+                    continue;
+                }
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
                 continue;
             }

@@ -140,6 +140,8 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
         timeout: settings.timeout,
         started: Instant::now(),
         bodies: Shared::bodies(),
+        successors: tokio::sync::mpsc::channel(1).0,
+        successor: Arc::new(tokio::sync::Semaphore::new(1)),
     })
 }
 

@@ -65,6 +65,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   ringfence run --config /etc/ringfence/ringfence.yaml
   ringfence run --config ringfence.yaml --policy-from-config   # forget what was published last
+  ringfence run --config ringfence.yaml --take-over            # in the place of the one that runs
 
 SIGHUP publishes the policy files that the configuration names again.")]
     Run(RunArgs),
@@ -170,6 +171,10 @@ pub(crate) struct RunArgs {
     /// Start from the configuration's policy files even if another policy was published since.
     #[arg(long)]
     pub(crate) policy_from_config: bool,
+    /// Take the place of the daemon that runs with the same socket and state, if there is one: no client of a proxy is
+    /// refused, and open connections go on. Wires are interrupted as by a restart.
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 /// Arguments of `check`.

@@ -21,5 +21,6 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
         .with_ansi(print::color())
         .with_target(false)
         .init();
-    daemon::run(config, Options { policy_from_config: args.policy_from_config }).map_err(Failure::failed)
+    daemon::run(config, Options { policy_from_config: args.policy_from_config, take_over: args.take_over })
+        .map_err(Failure::failed)
 }
