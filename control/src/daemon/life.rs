@@ -40,6 +40,7 @@ impl Server {
                 own_uid: rustix::process::geteuid().as_raw(),
             },
             body_bytes: config.socket.body_bytes,
+            connections: config.socket.connections,
             timeout: config.socket.timeout,
             started,
             bodies: Shared::bodies(),

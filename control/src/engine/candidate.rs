@@ -10,6 +10,7 @@ use super::canary::{Trial, Tried};
 use super::overlay::Overlay;
 use crate::observe::hits::Rules;
 use crate::observe::names::Names;
+use crate::policy::analysis::Standing;
 use crate::policy::diff::Side;
 use crate::policy::valid::ValidPolicy;
 use crate::policy::{
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub staged: Option<Arc<PolicyTable>>,
     /// The rules; index is the rule's id.
     pub rules: Rules,
+    /// Of each rule, tiers in order, whether it can decide anything.
+    pub standings: Arc<[Standing]>,
     /// The names of its addresses.
     pub names: Arc<Names>,
     /// How long validating took.
@@ -115,6 +118,7 @@ impl Candidate {
             staged,
             canary: None,
             rules: compiled.rules.into(),
+            standings: admitted.standings.into(),
             validate: Duration::ZERO,
             compile,
         })

@@ -316,7 +316,7 @@ impl Engine {
     /// Counters of snapshots that no worker reads any more are folded, and the snapshots dropped.
     pub(super) fn fold(publisher: &Publisher, hits: &mut crate::observe::hits::Hits, drafts: &mut Drafts) {
         for gone in publisher.retire() {
-            hits.retired(&gone);
+            hits.retired(&gone, Timestamp::now());
             drafts.retired(gone.epoch);
         }
     }

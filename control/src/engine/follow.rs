@@ -85,6 +85,7 @@ impl Engine {
             snapshot,
             policy: candidate.policy,
             rules: candidate.rules,
+            standings: candidate.standings,
             inventory: Arc::new(Mutex::new(Overlay::of(&candidate.files))),
             files: candidate.files,
             names: candidate.names,

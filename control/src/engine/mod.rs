@@ -3,6 +3,7 @@
 //! Everything runs on the control thread but two things that take long, which run one at a time on a helper thread of
 //! the runtime: validating and compiling a policy, and writing it to disk. The workers see nothing of either.
 
+mod also;
 mod canary;
 mod candidate;
 mod confirm;
@@ -34,10 +35,13 @@ use crate::observe::hits::{Hits, Rules};
 use crate::observe::names::Names;
 use crate::observe::worker::Worker;
 use crate::policy::Named;
+use crate::policy::analysis::Standing;
 use crate::policy::diff::Side;
+use crate::policy::explain::Matching;
 use crate::policy::valid::ValidPolicy;
 use crate::store::{Meta, Store, StoredFile, WholeFile};
 
+pub use also::Also;
 pub use canary::Tried;
 pub use candidate::{Candidate, Refusal, check};
 pub use confirm::Awaiting;
@@ -63,6 +67,8 @@ pub struct InForce {
     pub policy: Arc<ValidPolicy>,
     /// The rules; index is the rule's id.
     pub rules: Rules,
+    /// Of each rule, tiers in order, whether it can decide anything; with the workloads of when it was published.
+    pub standings: Arc<[Standing]>,
     /// Its source, as it was published.
     files: Arc<[StoredFile]>,
     /// The inventory as it was changed since; the same for all that is in force under one record.
@@ -123,6 +129,10 @@ pub struct Engine {
     notices: Mutex<Vec<String>>,
     /// Of a process that has taken over.
     seen: Mutex<follow::Seen>,
+    /// Which rules match what, under the policy of an epoch.
+    matching: Mutex<Option<(Epoch, Matching)>>,
+    /// Since when rules are counted.
+    pub(crate) since: Timestamp,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -169,6 +179,7 @@ impl Engine {
     pub fn tick(&self) {
         self.collect_flows();
         self.retire();
+        lock(&self.hits).look(Timestamp::now());
         self.collect();
     }
 
@@ -188,7 +199,9 @@ impl Engine {
     /// Runs `read` on the rule counts, brought up to date.
     pub(crate) fn with_hits<T>(&self, read: impl FnOnce(&Hits) -> T) -> T {
         self.retire();
-        read(&lock(&self.hits))
+        let mut hits = lock(&self.hits);
+        hits.look(Timestamp::now());
+        read(&hits)
     }
 
     /// Runs `read` on the drops, brought up to date.

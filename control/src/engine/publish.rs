@@ -279,6 +279,7 @@ impl Engine {
             snapshot,
             policy: candidate.policy,
             rules: candidate.rules,
+            standings: candidate.standings,
             inventory: Arc::new(Mutex::new(Overlay::of(&candidate.files))),
             files: candidate.files,
             names: candidate.names,
@@ -290,7 +291,7 @@ impl Engine {
     /// Makes known what the publisher has published.
     pub(super) fn release(&self, in_force: InForce) {
         let snapshot = &in_force.snapshot;
-        lock(&self.hits).published(Arc::clone(snapshot), Arc::clone(&in_force.rules));
+        lock(&self.hits).published(Arc::clone(snapshot), Arc::clone(&in_force.rules), in_force.meta.at);
         lock(&self.drafts).published(Arc::clone(snapshot));
         *lock(&self.in_force) = Some(Arc::new(in_force));
         (self.wake)();

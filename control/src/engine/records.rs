@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Engine, lock};
 use crate::observe::flows::{RecordLog, Wording};
+use crate::observe::follow::Follow;
 use crate::observe::hits::Hits;
 
 /// Rule names of the epoch that an event was told under.
@@ -30,6 +31,13 @@ impl Engine {
     pub fn with_records<T>(&self, read: impl FnOnce(&RecordLog) -> T) -> T {
         self.collect_flows();
         read(lock(&self.records).log())
+    }
+
+    /// Follows flow events from now on; `None` if `max` do already.
+    pub fn follow_flows(&self, max: usize) -> Option<Follow> {
+        // What was told before is not for the new one.
+        self.collect_flows();
+        lock(&self.records).followers().add(max)
     }
 
     /// Writes the flow records to disk if they changed; takes as long as the disk takes.

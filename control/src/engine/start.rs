@@ -79,6 +79,8 @@ impl Engine {
             pending: Mutex::default(),
             notices: Mutex::default(),
             seen: Mutex::default(),
+            matching: Mutex::default(),
+            since: Timestamp::now(),
         });
         for notice in notices {
             engine.notice(notice);

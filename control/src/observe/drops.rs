@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::advice::advice;
 use super::names::{Who, service_name};
 
 /// Different kinds of drop that are kept apart.
@@ -157,6 +158,8 @@ pub struct ReasonCount {
     pub count: u64,
     /// What it means.
     pub meaning: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
 }
 
 /// The counter of every reason, `sum` telling each.
@@ -165,6 +168,7 @@ pub fn reasons(sum: impl Fn(DropReason) -> u64) -> Vec<ReasonCount> {
         reason: reason.name(),
         count: sum(reason),
         meaning: reason.meaning().trim(),
+        advice: advice(reason),
     };
     DropReason::ALL.iter().map(of).collect()
 }

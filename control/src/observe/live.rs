@@ -48,6 +48,14 @@ impl Ends {
     }
 }
 
+/// The port of a point of the service space, for protocols that have ports.
+#[must_use]
+pub fn port_of(service: u32) -> Option<u16> {
+    let protocol = u8::try_from(service >> 16).ok()?;
+    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+    u16::try_from(service & 0xffff).ok().filter(|_| has_ports)
+}
+
 #[cfg(test)]
 mod tests {
     use dataplane::verdict::WireId;

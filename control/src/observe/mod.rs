@@ -1,7 +1,9 @@
 //! What operators see: counters, drops, flows, all in the policy's own words.
 
+pub mod advice;
 pub mod drops;
 pub mod flows;
+pub mod follow;
 pub mod hits;
 pub mod live;
 pub mod map;

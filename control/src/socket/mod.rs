@@ -12,7 +12,9 @@ mod body;
 mod candidate;
 mod change;
 mod drafts;
+pub mod drops;
 pub mod error;
+pub mod events;
 mod filter;
 mod flows;
 mod handover;
@@ -23,6 +25,7 @@ mod openapi;
 pub mod proxies;
 mod read;
 pub mod records;
+pub mod rules;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -58,6 +61,8 @@ pub struct Shared {
     pub access: Access,
     /// The largest request body, bytes.
     pub body_bytes: usize,
+    /// Connections at a time.
+    pub connections: usize,
     /// The time to send a body.
     pub timeout: Duration,
     /// When the daemon started.
@@ -108,14 +113,15 @@ const ROUTES: &[Route] = &[
     route!(GET "/openapi.json", Read, openapi::document),
     route!(GET "/v1/status", Read, read::status),
     route!(GET "/v1/flows", Read, flows::flows),
+    route!(GET "/v1/events", Read, events::events),
     route!(GET "/v1/records", Read, records::records),
     route!(GET "/v1/map", Read, map::map),
-    route!(GET "/v1/rules", Read, read::rules),
+    route!(GET "/v1/rules", Read, rules::rules),
     route!(GET "/v1/workloads", Read, read::workloads),
     route!(PUT "/v1/workloads/{name}", Change, inventory::put),
     route!(DELETE "/v1/workloads/{name}", Change, inventory::remove),
     route!(POST "/v1/workloads/{name}/labels", Change, inventory::label),
-    route!(GET "/v1/drops", Read, read::drops),
+    route!(GET "/v1/drops", Read, drops::drops),
     route!(GET "/v1/policy", Read, read::policy),
     route!(GET "/v1/policy/history", Read, read::history),
     route!(GET "/v1/explain", Read, ask::explain),

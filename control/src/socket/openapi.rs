@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{ask, candidate, change, drafts, flows, handover, inventory, map, read, records};
+use super::{
+    ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, read, records, rules,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,11 +18,12 @@ use super::{ask, candidate, change, drafts, flows, handover, inventory, map, rea
         document,
         read::status,
         flows::flows,
+        events::events,
         records::records,
         map::map,
-        read::rules,
+        rules::rules,
         read::workloads,
-        read::drops,
+        drops::drops,
         read::policy,
         read::history,
         ask::explain,

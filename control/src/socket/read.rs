@@ -17,15 +17,8 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::{ApiError, ErrorBody};
-use super::view::{
-    DropsView, History, PolicySource, PolicyStatus, RuleView, Rules, Status, Totals, WorkerView,
-    WorkloadView, Workloads,
-};
+use super::view::{History, PolicySource, PolicyStatus, Status, Totals, WorkerView, WorkloadView, Workloads};
 use crate::engine::InForce;
-use crate::observe::drops::reasons;
-
-/// Kinds of drop in one answer.
-const TOP: usize = 100;
 
 /// A query whose refusal is a JSON error.
 pub(super) struct Ask<T>(pub(super) T);
@@ -110,25 +103,6 @@ impl Totals {
     }
 }
 
-/// The rules in force, with the decisions each made since the start.
-#[utoipa::path(get, path = "/v1/rules", responses((status = 200, body = Rules)))]
-pub(super) async fn rules(State(app): State<App>) -> Json<Rules> {
-    let mut hits = app.engine.with_hits(|hits| hits.by_name());
-    let decisions = app.engine.sum(|worker| &worker.decisions);
-    let now = app.engine.in_force();
-    let rules = now.iter().flat_map(|now| now.rules.iter()).map(|rule| RuleView {
-        name: rule.name.to_string(),
-        tier: rule.tier.to_string(),
-        file: rule.origin.as_ref().map(|origin| origin.file.to_string()),
-        line: rule.origin.as_ref().map(|origin| origin.line),
-        hits: hits.remove(&rule.name).unwrap_or(0),
-    });
-    let rules = rules.collect();
-    hits.retain(|_, count| *count > 0);
-    let removed = hits.into_iter().map(|(name, count)| (name.to_string(), count)).collect();
-    Json(Rules { epoch: now.map(|now| now.meta.epoch), decisions, rules, removed })
-}
-
 /// Which page of a listing.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -170,20 +144,6 @@ pub(super) async fn workloads(
     let end = after.saturating_add(workloads.len());
     let next = (end < all.len() && !workloads.is_empty()).then_some(end);
     Ok(Json(Workloads { epoch: Some(now.meta.epoch), total: all.len(), workloads, next }))
-}
-
-/// What was dropped, and why.
-#[utoipa::path(get, path = "/v1/drops", responses((status = 200, body = DropsView)))]
-pub(super) async fn drops(State(app): State<App>) -> Json<DropsView> {
-    let engine = &app.engine;
-    let (top, (recorded, forgotten)) = engine.with_drops(|drops| (drops.top(TOP), drops.totals()));
-    Json(DropsView {
-        reasons: reasons(|reason| engine.sum(|worker| worker.dropped(reason))),
-        top,
-        recorded,
-        lost: engine.sum(|worker| &worker.drop_records_lost),
-        forgotten,
-    })
 }
 
 /// The source text of the policy in force.

@@ -8,18 +8,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use dataplane::address::Address;
-use dataplane::headers::protocol;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
-use super::filter::{Called, Filter, Wanted};
+use super::filter::{Called, Facts, Filter, Wanted};
 use super::read::{Ask, bounded};
 use super::view::FlowEnd;
 use crate::engine::Engine;
 use crate::observe::flows::{Completeness, FlowRecord};
+use crate::observe::live::port_of;
 use crate::observe::names::service_name;
 
 /// Flow records.
@@ -107,7 +107,11 @@ pub(super) async fn records(
     Ask(filter): Ask<Filter>,
 ) -> Result<Json<Records>, ApiError> {
     let limit = bounded(filter.limit, 100)?;
-    let wanted = filter.check()?;
+    let wanted = filter.unsorted()?.check(app.engine.wire_names())?;
+    if wanted.names_a_wire() {
+        let message = "records are not kept apart by wire: `wire` is for live flows and events";
+        return Err(ApiError::bad_request(message));
+    }
     // Naming tens of thousands of addresses takes a while; the control thread has other work.
     let engine = Arc::clone(&app.engine);
     let walk = tokio::task::spawn_blocking(move || find(&engine, &wanted, limit));
@@ -129,21 +133,21 @@ fn find(engine: &Engine, wanted: &Wanted, limit: usize) -> Records {
     Records { completeness: completeness.into(), records, more: matching.next().is_some() }
 }
 
-fn port(service: u32) -> Option<u16> {
-    let protocol = u8::try_from(service >> 16).ok()?;
-    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
-    u16::try_from(service & 0xffff).ok().filter(|_| has_ports)
-}
-
 fn admits(wanted: &Wanted, record: &FlowRecord) -> bool {
     let ends = [record.source, record.destination].map(Address::from);
-    wanted.admits_flow(ends, port(record.service), record.verdict.name())
-        && wanted.admits_rule(Some(&record.rule))
+    let facts = Facts {
+        ends,
+        service: record.service,
+        verdict: record.verdict.name(),
+        is_potential: record.potential.is_some(),
+        wire: None,
+    };
+    wanted.admits(&facts) && wanted.admits_rule(Some(&record.rule), record.potential.as_deref())
 }
 
 fn view(called: &Called, wanted: &Wanted, record: FlowRecord) -> Option<RecordView> {
     let source = called.end(record.source.into(), None);
-    let destination = called.end(record.destination.into(), port(record.service));
+    let destination = called.end(record.destination.into(), port_of(record.service));
     if !wanted.admits_ends([&source, &destination]) {
         return None;
     }
@@ -169,4 +173,4 @@ fn view(called: &Called, wanted: &Wanted, record: FlowRecord) -> Option<RecordVi
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

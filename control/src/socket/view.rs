@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::proxies::ProxyView;
 use crate::engine::Awaiting;
-use crate::observe::drops::{DropCount, ReasonCount};
 use crate::store::{DraftMeta, Meta, StoredFile};
 
 /// How the daemon is.
@@ -180,35 +179,6 @@ pub struct Totals {
     pub flow_events_lost: u64,
 }
 
-/// The rules in force, and what others counted before.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Rules {
-    /// The epoch of the policy in force.
-    pub epoch: Option<u32>,
-    /// Policy decisions since the start, as the workers count them; when no packet is under way it is the sum of
-    /// all `hits` and `removed` here.
-    pub decisions: u64,
-    /// Rules and defaults in force, in order of evaluation.
-    pub rules: Vec<RuleView>,
-    /// Rules that are no longer in force but decided something, by name.
-    pub removed: BTreeMap<String, u64>,
-}
-
-/// A rule or default.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RuleView {
-    /// Its name.
-    pub name: String,
-    /// Its tier; `default` for the defaults.
-    pub tier: String,
-    /// Where it was written.
-    pub file: Option<String>,
-    /// The line.
-    pub line: Option<u32>,
-    /// Decisions it made since the start, under any epoch.
-    pub hits: u64,
-}
-
 /// A page of the workloads in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Workloads {
@@ -236,21 +206,6 @@ pub struct WorkloadView {
     pub wire: Option<String>,
     /// Whether it is in quarantine.
     pub quarantine: bool,
-}
-
-/// What was dropped.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DropsView {
-    /// Every reason with its count, exact since the start.
-    pub reasons: Vec<ReasonCount>,
-    /// The most frequent kinds, of those recorded.
-    pub top: Vec<DropCount>,
-    /// Drops that were recorded.
-    pub recorded: u64,
-    /// Drops that were not recorded because a queue was full; 0 means that `top` is complete.
-    pub lost: u64,
-    /// Recorded drops of kinds that were too many to be kept apart.
-    pub forgotten: u64,
 }
 
 /// The source of the policy in force.

@@ -1,8 +1,11 @@
 //! What `explain` proposes does flip the verdict: applied to the policy, and asked of the oracle.
 
+use std::sync::Arc;
+
 use conformance::estate::{self, Size};
 use conformance::oracle;
 use conformance::random::Random;
+use control::policy::explain::Matching;
 use control::policy::valid::ValidPolicy;
 use control::policy::{CompileOptions, compile, explain};
 use dataplane::policy::ServiceKey;
@@ -91,4 +94,38 @@ fn what_else_it_opens_is_counted_right() {
         }
     }
     assert!(counted > 60, "{counted}");
+}
+
+/// The rules that match a flow, remembered by class, are those that the oracle finds for these very addresses.
+#[test]
+fn every_rule_that_matches_is_found_whichever_decides() {
+    let (mut asked, mut found) = (0, 0);
+    for seed in 0..60 {
+        let mut random = Random::new(9900 + seed);
+        let size =
+            Size { workloads: 1 + random.below(20), networks: 1 + random.below(8), rules: random.below(40) };
+        let policy = Arc::new(estate::generate_whole(&mut random, size));
+        let compiled = compile(&policy, &CompileOptions::default()).expect("a generated policy compiles");
+        let mut matching = Matching::new(Arc::clone(&policy), Arc::new(compiled.table));
+        let rules: Vec<_> = policy.tiers.iter().flat_map(|tier| &tier.rules).collect();
+        for _ in 0..200 {
+            let (source, destination, service) = estate::probe(&mut random, &policy);
+            if source.is_ipv4() != destination.is_ipv4() {
+                continue;
+            }
+            matching.limit(u64::MAX);
+            let told = matching.rules(source, destination, service).expect("there is no limit");
+            let told: Vec<&str> = told.iter().map(|at| matching.name(*at)).collect();
+            let matched = |rule: &&&control::policy::valid::Rule| {
+                !rule.staged
+                    && (rule.gates.egress || rule.gates.ingress)
+                    && oracle::is_matched(&policy, rule, source, destination, service)
+            };
+            let expected: Vec<&str> = rules.iter().filter(matched).map(|rule| rule.name.as_str()).collect();
+            assert_eq!(told, expected, "seed {seed}: {source} {destination} {service:#x}");
+            asked += 1;
+            found += told.len();
+        }
+    }
+    assert!(asked > 3000 && found > asked, "{asked} asked, {found} found");
 }

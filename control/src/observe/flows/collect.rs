@@ -10,6 +10,7 @@ use dataplane::verdict::{Answer, Epoch, RuleId, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Addition, FlowKind, RecordLog};
+use crate::observe::follow::Followers;
 use crate::observe::live::Ends;
 use crate::observe::worker::Worker;
 
@@ -30,13 +31,15 @@ pub struct Collector {
     lost: Vec<u64>,
     /// The numbers of the drafts beside each policy, oldest first.
     drafts: VecDeque<(Epoch, Arc<[u16]>)>,
+    /// Who is told of each event.
+    followers: Followers,
 }
 
 impl Collector {
     /// Goes on with `log`.
     #[must_use]
     pub fn new(log: RecordLog) -> Self {
-        Self { log, lost: Vec::new(), drafts: VecDeque::new() }
+        Self { log, lost: Vec::new(), drafts: VecDeque::new(), followers: Followers::default() }
     }
 
     /// The log as it is.
@@ -48,6 +51,11 @@ impl Collector {
     /// The log, to be saved or pruned.
     pub const fn log_mut(&mut self) -> &mut RecordLog {
         &mut self.log
+    }
+
+    /// Who is told of each event as it is taken.
+    pub const fn followers(&mut self) -> &mut Followers {
+        &mut self.followers
     }
 
     /// Learns which drafts were beside the policies that workers may still decide by. To be called before their
@@ -74,11 +82,17 @@ impl Collector {
         for (worker, known) in workers.iter().zip(&mut self.lost) {
             for _ in 0..Records::EVENTS {
                 let Some(event) = worker.records.next_event() else { break };
+                if !self.followers.is_empty() {
+                    self.followers.tell(event, clock.wall(event.at));
+                }
                 add(&mut self.log, &self.drafts, &event, words, clock);
             }
             let lost = worker.counters.flow_events_lost.get();
             missed = missed.saturating_add(lost.wrapping_sub(*known));
             *known = lost;
+        }
+        if missed > 0 {
+            self.followers.missed(missed);
         }
         self.log.seen_until(clock.at, missed);
     }
@@ -92,6 +106,13 @@ struct Clock {
 }
 
 impl Clock {
+    /// The wall's time of a moment.
+    fn wall(self, moment: Now) -> Timestamp {
+        let ago = self.now.as_nanos().saturating_sub(moment.as_nanos());
+        let ago = SignedDuration::from_nanos(i64::try_from(ago).unwrap_or(i64::MAX));
+        self.at.checked_sub(ago).unwrap_or(self.at)
+    }
+
     /// The wall's time of a moment of the last 24 days.
     fn time(self, millis: u32) -> Timestamp {
         let ago = self.now.as_millis32().wrapping_sub(millis);

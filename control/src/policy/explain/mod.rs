@@ -8,6 +8,7 @@ mod change;
 mod edit;
 mod effect;
 mod end;
+mod matching;
 mod scene;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use super::valid::{ServiceRange, ValidPolicy};
 pub use candidate::Candidate;
 pub use change::Change;
 use end::End;
+pub use matching::Matching;
 use scene::{GateView, Scene};
 
 /// The most candidates told; the others are counted.

@@ -18,7 +18,7 @@ rules:
   - {name: shop-to-db, from: {app: shop}, to: {role: db}, service: tcp/5432}
 ";
 
-struct Scratch(std::path::PathBuf);
+pub(in crate::socket) struct Scratch(std::path::PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -27,14 +27,14 @@ impl Drop for Scratch {
 }
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(in crate::socket) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ringfence-records-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         std::fs::write(path.join("policy.yaml"), POLICY).unwrap();
         Self(path)
     }
 
-    fn start(&self, worker: &Worker) -> Arc<Engine> {
+    pub(in crate::socket) fn start(&self, worker: &Worker) -> Arc<Engine> {
         let (store, _) = Store::open(&self.0.join("state"), Limits::default()).unwrap();
         let parts = Parts {
             workers: vec![worker.clone()],
@@ -49,11 +49,11 @@ impl Scratch {
     }
 }
 
-fn worker() -> Worker {
+pub(in crate::socket) fn worker() -> Worker {
     Worker { wire: WireId(0), queue: 0, counters: Arc::default(), records: Arc::default() }
 }
 
-fn tell(worker: &Worker, occasion: Occasion, source: &str, port: u16, rule: RuleId) {
+pub(in crate::socket) fn tell(worker: &Worker, occasion: Occasion, source: &str, port: u16, rule: RuleId) {
     let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
     let (first, second) =
         (address(source), address(if source.contains(':') { "fd00::2" } else { "10.0.0.2" }));
@@ -79,7 +79,7 @@ fn tell(worker: &Worker, occasion: Occasion, source: &str, port: u16, rule: Rule
 }
 
 /// The id of the rule `shop-to-db`.
-fn own_rule(engine: &Engine) -> RuleId {
+pub(in crate::socket) fn own_rule(engine: &Engine) -> RuleId {
     let now = engine.in_force().unwrap();
     let at = now.rules.iter().position(|rule| &*rule.name == "shop-to-db").unwrap();
     RuleId(u32::try_from(at).unwrap())
@@ -88,11 +88,11 @@ fn own_rule(engine: &Engine) -> RuleId {
 fn ask(engine: &Engine, query: &str) -> Records {
     let filter: Filter = filter_of(query);
     let limit = filter.limit.unwrap_or(100);
-    find(engine, &filter.check().unwrap_or_else(|_| panic!("{query}")), limit)
+    find(engine, &filter.check(&[]).unwrap_or_else(|_| panic!("{query}")), limit)
 }
 
 /// A filter as a request would write it.
-fn filter_of(query: &str) -> Filter {
+pub(in crate::socket) fn filter_of(query: &str) -> Filter {
     let uri: axum::http::Uri = format!("/v1/records?{query}").parse().unwrap();
     axum::extract::Query::<Filter>::try_from_uri(&uri).unwrap().0
 }

@@ -160,3 +160,35 @@ async fn only_a_stale_socket_is_replaced() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no temporary name is left");
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn those_who_follow_leave_room_for_others() {
+    let uid = nobody();
+    let read = Principals { users: [uid].into(), groups: [].into() };
+    let server = Server::start(Settings { connections: 6, read, ..Settings::default() });
+    let follow = || {
+        let mut stream = as_user(uid, || server.connect());
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        // The head and the first line come at once, with nothing to tell.
+        let (mut text, mut bytes) = (String::new(), [0; 1024]);
+        while !text.contains("\"following\"") && !text.contains("\"error\"") {
+            let read = stream.read(&mut bytes).unwrap();
+            assert!(read > 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        (stream, text)
+    };
+    let followers: Vec<_> = (0..3).map(|_| follow()).collect();
+    for (_, text) in &followers {
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("application/x-ndjson"), "{text}");
+    }
+    let (_, refused) = follow();
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("at most 3 clients"), "{refused}");
+    assert_eq!(as_user(uid, || server.ask("GET", "/v1/status", "")).0, 200, "others are served");
+    drop(followers);
+    // The server sees that they left.
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while !follow().1.starts_with("HTTP/1.1 200") {
+        assert!(std::time::Instant::now() < until, "their room does not come back");
+    }
+}

@@ -137,6 +137,7 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
         // Nobody has this user id, so that only root and whom a test names have rights.
         access: Access { read: settings.read, change: settings.change, own_uid: u32::MAX - 7 },
         body_bytes: settings.body_bytes,
+        connections: settings.connections,
         timeout: settings.timeout,
         started: Instant::now(),
         bodies: Shared::bodies(),
