@@ -16,6 +16,8 @@ use crate::outcome::Failure;
 
 /// Longest answer, bytes.
 const ANSWER_MAX: usize = 1 << 30;
+/// Longest line of a stream, bytes.
+const LINE_MAX: usize = 1 << 20;
 /// How long an answer may take; compiling a large policy takes a while.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -79,26 +81,80 @@ fn escape(value: &str, plain: &[u8], into: &mut String) {
     }
 }
 
+/// How a stream came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The reader had enough.
+    ByReader,
+    /// The daemon closed it.
+    ByDaemon,
+}
+
+/// Asks for `path` and gives each line of the answer to `read` as it comes, until that says `false`.
+pub(crate) fn lines(
+    socket: &Path,
+    path: &str,
+    mut read: impl FnMut(&str) -> Result<bool, Failure>,
+) -> Result<Ended, Failure> {
+    runtime()?.block_on(async {
+        let answer = send(socket, Method::GET, path, Bytes::new()).await?;
+        if !answer.status().is_success() {
+            let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| lost(&e))?;
+            return Err(refused(&body.to_bytes()));
+        }
+        let (mut body, mut text) = (answer.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| lost(&error))?.into_data() else { continue };
+            text.extend_from_slice(&data);
+            let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else {
+                if text.len() > LINE_MAX {
+                    return Err(Failure::failed("the daemon's answer has a line that is too long"));
+                }
+                continue;
+            };
+            let whole: Vec<u8> = text.drain(..=end).collect();
+            for line in String::from_utf8_lossy(&whole).lines() {
+                if !read(line)? {
+                    return Ok(Ended::ByReader);
+                }
+            }
+        }
+        Ok(Ended::ByDaemon)
+    })
+}
+
 fn parse(answer: &[u8]) -> Answer {
     serde_json::from_slice(answer)
         .map_err(|error| Failure::failed(format_args!("the daemon's answer: {error}")))
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)
+}
+
+fn lost(error: &dyn std::fmt::Display) -> Failure {
+    Failure::failed(format_args!("asking the daemon: {error}"))
+}
+
+/// What an answer with a status of 400 or above says.
+fn refused(answer: &[u8]) -> Failure {
+    match parse(answer) {
+        Err(failure) => failure,
+        Ok(error) => {
+            let message = error["error"]["message"].as_str().unwrap_or("the daemon refused without a reason");
+            Failure::Failed(message.trim_end().to_owned())
+        }
+    }
+}
+
 fn raw(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let (status, answer) = runtime.block_on(async {
+    let (status, answer) = runtime()?.block_on(async {
         match tokio::time::timeout(PATIENCE, exchange(socket, method, path, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::failed("the daemon did not answer within ten minutes")),
         }
     })?;
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let error = parse(&answer)?;
-    let message = error["error"]["message"].as_str().unwrap_or("the daemon refused without a reason");
-    Err(Failure::Failed(message.trim_end().to_owned()))
+    if status.is_success() { Ok(answer) } else { Err(refused(&answer)) }
 }
 
 async fn exchange(
@@ -107,11 +163,23 @@ async fn exchange(
     path: &str,
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), Failure> {
+    let answer = send(socket, method, path, body).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| lost(&e))?;
+    Ok((status, body.to_bytes()))
+}
+
+/// Sends a request on a connection of its own, which lives as long as the runtime.
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<hyper::Response<hyper::body::Incoming>, Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable_daemon(socket, &error))?;
-    let lost = |error: &dyn std::fmt::Display| Failure::failed(format_args!("asking the daemon: {error}"));
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| lost(&e))?;
-    let connection = tokio::spawn(connection);
+    tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -119,11 +187,7 @@ async fn exchange(
         .header("content-type", "application/json")
         .body(Full::new(body))
         .map_err(|e| lost(&e))?;
-    let answer = sender.send_request(request).await.map_err(|e| lost(&e))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|e| lost(&e))?;
-    connection.abort();
-    Ok((status, body.to_bytes()))
+    sender.send_request(request).await.map_err(|e| lost(&e))
 }
 
 fn unreachable_daemon(socket: &Path, error: &std::io::Error) -> Failure {

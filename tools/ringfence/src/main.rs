@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod outcome;
 mod replay;
+mod top;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 const HITS_MAX: usize = 8;
 
 /// `90s`, `10m`, `1h` or `500ms`.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

@@ -1,23 +1,28 @@
 //! The command tree and where each command is done.
 
 mod check;
+mod completions;
 mod diff;
+mod drops;
+mod flows;
+mod follow;
 mod import;
 mod life;
 mod map;
 mod offline;
 mod policy;
 mod policy_args;
-mod print;
+pub(crate) mod print;
 mod proxies;
 mod records;
+mod rules;
 mod run;
 mod show;
 mod test;
 mod workload;
 mod told;
+mod view_args;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,11 +31,14 @@ pub(crate) use policy_args::{
     Candidate, CandidateArgs, ConfirmArgs, DropArgs, PolicyCommand, PublishArgs, RollbackArgs, StageArgs,
 };
 
+pub(crate) use completions::CompletionsArgs;
+pub(crate) use life::time;
 pub(crate) use map::MapArgs;
+pub(crate) use view_args::{DropsArgs, FlowsArgs, RecordsArgs, RulesArgs};
 pub(crate) use workload::WorkloadCommand;
 
 use crate::outcome::Outcome;
-use crate::{demo, replay};
+use crate::{demo, replay, top};
 
 /// Label policy for network segments, enforced on the wire.
 ///
@@ -107,17 +115,24 @@ place. Every command with --policy takes the manifests themselves too.")]
   ringfence replay --policy policies/ --inside 10.1.0.0/16 capture.pcap")]
     Replay(replay::Args),
     /// What the daemon is doing: wires, proxies, workers, policy in force.
+    #[command(after_help = "Examples:\n  ringfence status\n  ringfence status --json | jq .totals")]
     Status(ReadArgs),
-    /// The live flows, with the labels of both ends and the rule that let them in.
+    /// The live flows, with the labels of both ends and the rule that let them in; or flows as they come and go.
     #[command(after_help = "Examples:
   ringfence flows --workload web-1 --port 5432
-  ringfence flows --label app=shop --limit 1000 --json")]
+  ringfence flows --from app=shop,role=web --to net:office --sort bytes
+  ringfence flows --verdict potentially-blocked            # what enforcing would drop
+  ringfence flows --follow --verdict deny                  # as it happens, until ^C
+  ringfence flows --follow --limit 100 --json              # a hundred JSON lines
+
+With --follow a line `lost` says how many events were missed, and by whom.")]
     Flows(FlowsArgs),
     /// The flows there were, summed up, and whether any were missed. Kept across restarts.
     #[command(after_help = "Examples:
   ringfence records --verdict deny --label app=shop
+  ringfence records --from unknown --service tcp
   ringfence records --rule default/deny --limit 1000 --json")]
-    Records(FlowsArgs),
+    Records(RecordsArgs),
     /// Which applications depend on which, what policy says of it, and what a draft says.
     #[command(after_help = "Examples:
   ringfence map                                     # applications, tiers inside
@@ -125,21 +140,54 @@ place. Every command with --policy takes the manifests themselves too.")]
   ringfence map --by app,env --format svg --output map.svg
   ringfence map --format dot | dot -Tpdf > map.pdf")]
     Map(MapArgs),
-    /// The rules in force, with their hits since the daemon started.
-    Rules(ReadArgs),
+    /// The rules in force: hits, when they last decided, what else they match, and which are unused or shadowed.
+    #[command(after_help = "Examples:
+  ringfence rules --sort hits --limit 20
+  ringfence rules --unused                   # neither counted nor recorded: candidates for removal
+  ringfence rules --shadowed --tier application --json
+
+Hits count since the daemon's start, under any epoch; hits and defaults together are all decisions. A rule is unused
+if neither they nor the flow records, which outlive restarts, know of it. ALSO counts recorded flows that the rule
+matches and another rule decided.")]
+    Rules(RulesArgs),
     /// The workloads of the policy in force.
+    #[command(
+        after_help = "Examples:\n  ringfence workloads\n  ringfence workloads --json | jq -r '.workloads[].name'"
+    )]
     Workloads(ReadArgs),
     /// Add, relabel and remove workloads of the running daemon, beside the policy's files.
     #[command(subcommand)]
     Workload(WorkloadCommand),
-    /// What was dropped: a counter for each reason, and the most frequent (rule, source, destination, service).
-    Drops(ReadArgs),
+    /// What was dropped: why, by which rule, between whom, and the smallest change that would allow it.
+    #[command(after_help = "Examples:
+  ringfence drops
+  ringfence drops --reason policy --to role=db --suggest 5
+  ringfence drops --from unknown --service tcp --limit 50 --json
+
+The counts by reason are exact. The lists know what is recorded; what is not is counted below them.")]
+    Drops(DropsArgs),
+    /// The daemon at work, live: rates of wires and workers, the busiest flows, drops and rules.
+    #[command(after_help = "Examples:
+  ringfence top
+  ringfence top --interval 5s --filter app=shop
+  ringfence top --once                        # one frame as text, for scripts
+  ringfence top --json | jq '.drops[0]'       # the same figures
+
+Keys: ? shows them all. The flows are the 500 with most bytes, by what they carry now. LOAD is what the kernel says a
+worker's thread uses of a core, where the daemon is on this machine.")]
+    Top(top::Args),
     /// Stage, compare, simulate, publish, confirm and roll back policies of the running daemon.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Print the JSON Schema of policy files, for editors.
     #[command(after_help = "Example:\n  ringfence schema > ringfence.schema.json")]
     Schema,
+    /// Print a script that completes commands and options in a shell.
+    #[command(after_help = "Examples:
+  ringfence completions bash > /etc/bash_completion.d/ringfence
+  ringfence completions zsh > ~/.zfunc/_ringfence
+  ringfence completions fish > ~/.config/fish/completions/ringfence.fish")]
+    Completions(CompletionsArgs),
     /// Print the version.
     Version,
 }
@@ -250,34 +298,6 @@ pub(crate) struct DiffArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of `flows` and `records`.
-#[derive(Debug, Args)]
-pub(crate) struct FlowsArgs {
-    /// At most so many flows.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
-    /// Only flows with this workload at either end.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) workload: Option<String>,
-    /// Only flows with this address at either end.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) address: Option<IpAddr>,
-    /// Only flows with this label at either end.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) label: Option<String>,
-    /// Only flows to this port.
-    #[arg(long, value_name = "PORT")]
-    pub(crate) port: Option<u16>,
-    /// Only flows with this verdict; a live flow that was cut counts as denied, and none is rejected.
-    #[arg(long, value_parser = ["allow", "deny", "reject"])]
-    pub(crate) verdict: Option<String>,
-    /// Only flows that this rule or default decided.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) rule: Option<String>,
-    #[command(flatten)]
-    pub(crate) read: ReadArgs,
-}
-
 /// Does `command`.
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
@@ -290,13 +310,14 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Matrix(args) => offline::matrix(&args),
         Command::Diff(args) => diff::offline(&args),
         Command::Status(args) => show::status(&args),
-        Command::Flows(args) => show::flows(&args),
+        Command::Flows(args) => flows::flows(&args),
         Command::Records(args) => records::records(&args),
         Command::Map(args) => map::map(&args),
-        Command::Rules(args) => show::rules(&args),
+        Command::Rules(args) => rules::rules(&args),
         Command::Workloads(args) => show::workloads(&args),
         Command::Workload(command) => workload::run(&command),
-        Command::Drops(args) => show::drops(&args),
+        Command::Drops(args) => drops::drops(&args),
+        Command::Top(args) => top::run(&args),
         Command::Policy(command) => match command {
             PolicyCommand::Stage(args) => life::stage(&args),
             PolicyCommand::Drafts(args) => life::drafts(&args),
@@ -312,6 +333,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             PolicyCommand::Show(args) => policy::show(&args),
         },
         Command::Schema => print::json(&control::policy::json_schema()),
+        Command::Completions(args) => completions::completions(&args),
         Command::Version => print::out(&format!("ringfence {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -23,6 +23,7 @@ pub(crate) enum PolicyCommand {
 At most eight drafts; they survive a restart. A draft of the same name is replaced.")]
     Stage(StageArgs),
     /// The drafts, with what they would have decided.
+    #[command(after_help = "Example:\n  ringfence policy drafts --json")]
     Drafts(ReadArgs),
     /// Drop a draft.
     #[command(alias = "unstage", after_help = "Example:\n  ringfence policy drop next")]
@@ -64,8 +65,10 @@ whatever becomes of this session or of the daemon.")]
   ringfence policy test tests/ --policy policy.yaml --policy inventory.yaml --junit report.xml")]
     Test(TestArgs),
     /// Every policy that was published: epoch, time, hash, by whom, what was edited.
+    #[command(after_help = "Example:\n  ringfence policy history --json")]
     History(ReadArgs),
     /// Print the source text of the policy in force.
+    #[command(after_help = "Example:\n  ringfence policy show > policy.yaml")]
     Show(ReadArgs),
 }
 

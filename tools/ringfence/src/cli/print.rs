@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,17 +13,69 @@ use crate::outcome::{Failure, Outcome};
 const WIDTH: u16 = 100;
 
 /// Whether diagnostics on stderr may have colours: only on a terminal, and never with `NO_COLOR` (no-color.org).
-pub(super) fn color() -> bool {
+pub(crate) fn color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && std::io::stderr().is_terminal()
 }
 
 /// Whether standard output may have colours: as [`color`].
-pub(super) fn colour_out() -> bool {
+pub(crate) fn colour_out() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && std::io::stdout().is_terminal()
 }
 
+/// What a word's colour says; nothing is said by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Nothing.
+    Plain,
+    /// It passes.
+    Good,
+    /// Somebody should look.
+    Warn,
+    /// It does not pass, or is missing.
+    Bad,
+    /// It matters little.
+    Dim,
+}
+
+impl Tone {
+    /// Of a verdict, and of the rule that would have denied.
+    pub(crate) fn of_verdict(verdict: &Value, potential: &Value) -> Self {
+        match verdict.as_str() {
+            Some("allow") if potential.is_null() => Self::Good,
+            Some("allow") => Self::Warn,
+            _ => Self::Bad,
+        }
+    }
+
+    const fn color(self) -> Option<(Color, &'static str)> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some((Color::Green, "32")),
+            Self::Warn => Some((Color::Yellow, "33")),
+            Self::Bad => Some((Color::Red, "31")),
+            Self::Dim => Some((Color::DarkGrey, "90")),
+        }
+    }
+
+    /// A cell of a table.
+    pub(crate) fn of(self, text: String) -> Cell {
+        match self.color().filter(|_| colour_out()) {
+            Some((color, _)) => Cell::new(text).fg(color),
+            None => Cell::new(text),
+        }
+    }
+
+    /// Text outside of tables.
+    pub(crate) fn paint(self, text: &str) -> String {
+        match self.color().filter(|_| colour_out()) {
+            Some((_, code)) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            None => text.to_owned(),
+        }
+    }
+}
+
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
-pub(super) fn out(text: &str) -> Outcome {
+pub(crate) fn out(text: &str) -> Outcome {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
@@ -31,13 +84,18 @@ pub(super) fn out(text: &str) -> Outcome {
 }
 
 /// Writes one JSON document, indented.
-pub(super) fn json(value: &impl Serialize) -> Outcome {
+pub(crate) fn json(value: &impl Serialize) -> Outcome {
     let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
     out(&format!("{text}\n"))
 }
 
 /// A table without lines that fits the terminal.
-pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    toned(header, rows.into_iter().map(|row| row.into_iter().map(|text| Tone::Plain.of(text)).collect()))
+}
+
+/// The same, of cells that may have colours.
+pub(crate) fn toned(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     if !table.is_tty() {
@@ -53,7 +111,7 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 }
 
 /// The text of a JSON word or number; empty for null and for what is not there.
-pub(super) fn word(value: &Value) -> String {
+pub(crate) fn word(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -62,12 +120,12 @@ pub(super) fn word(value: &Value) -> String {
 }
 
 /// The elements of a JSON array.
-pub(super) fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// `k=v,k=v2`: labels as filters take them.
-pub(super) fn labels(value: &Value) -> String {
+pub(crate) fn labels(value: &Value) -> String {
     let pairs = value.as_object().into_iter().flatten();
     let words =
         pairs.flat_map(|(key, values)| list(values).iter().map(move |v| format!("{key}={}", word(v))));
@@ -75,7 +133,7 @@ pub(super) fn labels(value: &Value) -> String {
 }
 
 /// `web-1`, `net:offices` or `unknown`: what an address is called.
-pub(super) fn who(value: &Value) -> String {
+pub(crate) fn who(value: &Value) -> String {
     match value["kind"].as_str() {
         Some("workload") => word(&value["name"]),
         Some("network") => format!("net:{}", word(&value["name"])),
@@ -84,13 +142,38 @@ pub(super) fn who(value: &Value) -> String {
     }
 }
 
+/// How long ago a time was: `now`, `12 s`, `5 min`, `3 h`, `4 d`; empty for null.
+pub(crate) fn ago(at: &Value, now: Timestamp) -> String {
+    let Some(at) = at.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else { return String::new() };
+    match now.duration_since(at).as_secs() {
+        ..1 => "now".into(),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// How much of what happened the flow records hold.
+pub(crate) fn completeness(known: &Value) -> String {
+    let (from, to) = (word(&known["from"]), word(&known["to"]));
+    if known["complete"] == true {
+        return format!("complete from {from} to {to}\n");
+    }
+    format!(
+        "not complete from {from} to {to}: {} events were missed, and the daemon was down {} times\n",
+        count(&known["missed"]),
+        count(&known["gaps"])
+    )
+}
+
 /// A count with spaces between thousands.
-pub(super) fn count(value: &Value) -> String {
+pub(crate) fn count(value: &Value) -> String {
     thousands(value.as_u64().unwrap_or(0))
 }
 
 /// A number with spaces between thousands.
-pub(super) fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -121,6 +204,22 @@ mod tests {
             (json!(null), ""),
         ] {
             assert_eq!(who(&value), expected);
+        }
+    }
+
+    #[test]
+    fn times_are_told_by_their_distance() {
+        let now: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
+        for (at, expected) in [
+            (json!("2026-11-22T17:59:59.5Z"), "now"),
+            (json!("2026-11-22T18:00:09Z"), "now"),
+            (json!("2026-11-22T17:59:00Z"), "60 s"),
+            (json!("2026-11-22T17:30:00Z"), "30 min"),
+            (json!("2026-11-22T06:00:00Z"), "12 h"),
+            (json!("2026-11-01T18:00:00Z"), "21 d"),
+            (json!(null), ""),
+        ] {
+            assert_eq!(ago(&at, now), expected, "{at}");
         }
     }
 

@@ -2,30 +2,23 @@
 
 use serde_json::Value;
 
-use super::FlowsArgs;
-use super::print::{self, count, list, out, table, who, word};
+use super::RecordsArgs;
+use super::print::{self, Tone, count, list, out, toned, who, word};
 use crate::client::{self, query};
 use crate::outcome::Outcome;
 
+/// Records listed unless told otherwise.
+const LIMIT: u32 = 100;
+
 /// The flow records that match.
-pub(super) fn records(args: &FlowsArgs) -> Outcome {
-    let path = query(
-        "/v1/records",
-        &[
-            ("limit", Some(args.limit.to_string())),
-            ("workload", args.workload.clone()),
-            ("address", args.address.map(|address| address.to_string())),
-            ("label", args.label.clone()),
-            ("port", args.port.map(|port| port.to_string())),
-            ("verdict", args.verdict.clone()),
-            ("rule", args.rule.clone()),
-        ],
-    );
+pub(super) fn records(args: &RecordsArgs) -> Outcome {
+    let path = query("/v1/records", &args.filter.parameters(Some(LIMIT)));
     let answer = client::get(&args.read.daemon.socket, &path)?;
     if args.read.json {
         return print::json(&answer);
     }
-    let end = |end: &Value| format!("{}\n{}", word(&end["address"]), who(&end["who"]));
+    let plain = |text: String| Tone::Plain.of(text);
+    let end = |end: &Value| plain(format!("{}\n{}", word(&end["address"]), who(&end["who"])));
     let rows = list(&answer["records"]).iter().map(|one| {
         let verdict = match &one["potential"] {
             Value::Null => word(&one["verdict"]),
@@ -34,35 +27,23 @@ pub(super) fn records(args: &FlowsArgs) -> Outcome {
         vec![
             end(&one["source"]),
             end(&one["destination"]),
-            word(&one["service"]),
-            format!("{verdict}\n{}", word(&one["rule"])),
-            count(&one["flows"]),
-            format!("{}\n{}", count(&one["packets"]), count(&one["bytes"])),
-            format!("{}\n{}", word(&one["first_seen"]), word(&one["last_seen"])),
+            plain(word(&one["service"])),
+            Tone::of_verdict(&one["verdict"], &one["potential"])
+                .of(format!("{verdict}\n{}", word(&one["rule"]))),
+            plain(count(&one["flows"])),
+            plain(format!("{}\n{}", count(&one["packets"]), count(&one["bytes"]))),
+            plain(format!("{}\n{}", word(&one["first_seen"]), word(&one["last_seen"]))),
         ]
     });
     let header =
         ["SOURCE", "DESTINATION", "SERVICE", "VERDICT", "FLOWS", "PACKETS\nBYTES", "FIRST SEEN\nLAST SEEN"];
-    let mut text = table(&header, rows);
+    let mut text = toned(&header, rows);
     if text.is_empty() {
         text = "no records\n".into();
     }
     if answer["more"] == true {
         text.push_str("there are more; narrow the filter or raise --limit\n");
     }
-    text.push_str(&completeness(&answer["completeness"]));
+    text.push_str(&print::completeness(&answer["completeness"]));
     out(&text)
-}
-
-/// How much of what happened is in an answer.
-pub(super) fn completeness(known: &Value) -> String {
-    let (from, to) = (word(&known["from"]), word(&known["to"]));
-    if known["complete"] == true {
-        return format!("complete from {from} to {to}\n");
-    }
-    format!(
-        "not complete from {from} to {to}: {} events were missed, and the daemon was down {} times\n",
-        count(&known["missed"]),
-        count(&known["gaps"])
-    )
 }

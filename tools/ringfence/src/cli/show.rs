@@ -1,9 +1,9 @@
-//! `ringfence status｜flows｜rules｜workloads｜drops`: what the daemon sees, as tables.
+//! `ringfence status｜workloads`: what the daemon is doing, and for whom.
 
 use serde_json::{Value, json};
 
-use super::print::{self, count, labels, list, out, table, who, word};
-use super::{FlowsArgs, ReadArgs};
+use super::ReadArgs;
+use super::print::{self, count, labels, list, out, table, word};
 use crate::client::{self, query};
 use crate::outcome::Outcome;
 
@@ -93,73 +93,6 @@ fn workers(answer: &Value) -> String {
     if table.is_empty() { table } else { format!("\n{table}") }
 }
 
-/// The live flows.
-pub(super) fn flows(args: &FlowsArgs) -> Outcome {
-    let path = query(
-        "/v1/flows",
-        &[
-            ("limit", Some(args.limit.to_string())),
-            ("workload", args.workload.clone()),
-            ("address", args.address.map(|address| address.to_string())),
-            ("label", args.label.clone()),
-            ("port", args.port.map(|port| port.to_string())),
-            ("verdict", args.verdict.clone()),
-            ("rule", args.rule.clone()),
-        ],
-    );
-    let answer = client::get(&args.read.daemon.socket, &path)?;
-    if args.read.json {
-        return print::json(&answer);
-    }
-    let end = |end: &Value| {
-        let port = end["port"].as_u64().map_or(String::new(), |port| format!(" {port}"));
-        let name = match (who(&end["who"]), labels(&end["labels"])) {
-            (name, labels) if labels.is_empty() => name,
-            (name, labels) => format!("{name} ({labels})"),
-        };
-        format!("{}{port}\n{name}", word(&end["address"]))
-    };
-    let rows = list(&answer["flows"]).iter().map(|flow| {
-        vec![
-            end(&flow["source"]),
-            end(&flow["destination"]),
-            format!("{}\n{}", word(&flow["service"]), word(&flow["state"])),
-            format!("{}\n{}", word(&flow["verdict"]), word(&flow["rule"])),
-            format!("{} s\nepoch {}", flow["age_s"], flow["epoch"]),
-            format!("{}\n{}", count(&flow["packets"][0]), count(&flow["packets"][1])),
-            format!("{}\n{}", count(&flow["bytes"][0]), count(&flow["bytes"][1])),
-        ]
-    });
-    let header = ["SOURCE", "DESTINATION", "SERVICE", "VERDICT", "AGE", "PACKETS", "BYTES"];
-    let mut text = table(&header, rows);
-    if text.is_empty() {
-        text = "no flows\n".into();
-    }
-    if answer["more"] == true {
-        text.push_str("there are more; narrow the filter or raise --limit\n");
-    }
-    out(&text)
-}
-
-/// The rules with their hits.
-pub(super) fn rules(args: &ReadArgs) -> Outcome {
-    let answer = client::get(&args.daemon.socket, "/v1/rules")?;
-    if args.json {
-        return print::json(&answer);
-    }
-    let rows = list(&answer["rules"]).iter().map(|rule| {
-        let place = match &rule["file"] {
-            Value::Null => String::new(),
-            file => format!("{}:{}", word(file), rule["line"]),
-        };
-        vec![count(&rule["hits"]), word(&rule["tier"]), word(&rule["name"]), place]
-    });
-    let gone = answer["removed"].as_object().into_iter().flatten();
-    let gone = gone.map(|(name, hits)| vec![count(hits), "(removed)".into(), name.clone(), String::new()]);
-    let table = table(&["HITS", "TIER", "RULE", "WRITTEN"], rows.chain(gone));
-    out(&format!("{table}decisions: {}\n", count(&answer["decisions"])))
-}
-
 /// The workloads, all pages.
 pub(super) fn workloads(args: &ReadArgs) -> Outcome {
     let (mut all, mut after, mut epoch) = (Vec::new(), None, Value::Null);
@@ -190,41 +123,4 @@ pub(super) fn workloads(args: &ReadArgs) -> Outcome {
     });
     let table = table(&["WORKLOAD", "LABELS", "ADDRESSES", "WIRE"], rows);
     out(if table.is_empty() { "no workloads\n" } else { &table })
-}
-
-/// What was dropped.
-pub(super) fn drops(args: &ReadArgs) -> Outcome {
-    let answer = client::get(&args.daemon.socket, "/v1/drops")?;
-    if args.json {
-        return print::json(&answer);
-    }
-    let some = list(&answer["reasons"]).iter().filter(|reason| reason["count"] != 0);
-    let rows =
-        some.map(|reason| vec![count(&reason["count"]), word(&reason["reason"]), word(&reason["meaning"])]);
-    let mut text = table(&["DROPPED", "REASON", "MEANING"], rows);
-    if text.is_empty() {
-        return out("nothing was dropped\n");
-    }
-    let rows = list(&answer["top"]).iter().map(|top| {
-        vec![
-            count(&top["count"]),
-            word(&top["reason"]),
-            word(&top["rule"]),
-            who(&top["source"]),
-            who(&top["destination"]),
-            word(&top["service"]),
-            format!("{} {}", word(&top["wire"]), word(&top["side"])),
-        ]
-    });
-    let header = ["RECORDED", "REASON", "RULE", "SOURCE", "DESTINATION", "SERVICE", "WIRE"];
-    text.push_str(&format!("\n{}", table(&header, rows)));
-    let (lost, forgotten) = (&answer["lost"], &answer["forgotten"]);
-    if *lost != 0 || *forgotten != 0 {
-        text.push_str(&format!(
-            "{} drops were not recorded because a queue was full, {} belong to kinds that are too many to list\n",
-            count(lost),
-            count(forgotten)
-        ));
-    }
-    out(&text)
 }

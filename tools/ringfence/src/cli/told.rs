@@ -72,7 +72,7 @@ fn gate(gate: &Value) -> String {
 }
 
 /// What to do, and what else comes of it.
-fn change(change: &Value) -> String {
+pub(super) fn change(change: &Value) -> String {
     let edits: Vec<String> = print::list(&change["edits"]).iter().map(|edit| wrapped(&word(edit))).collect();
     let pairs = |count: &Value, what: &str| match count.as_u64() {
         None => format!("may {what} too many other pairs to count"),

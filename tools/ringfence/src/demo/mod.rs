@@ -23,7 +23,7 @@ use lab::LabLock;
 use self::config::Folder;
 use self::daemon::Daemon;
 use self::error::DemoError;
-use self::interrupt::Interrupt;
+pub(crate) use self::interrupt::Interrupt;
 use self::report::Report;
 use self::stage::Stage;
 use self::topology::{Network, PREFIX};

@@ -1,5 +1,7 @@
 //! A daemon without wires, from its start to its end, driven by the client commands.
 
+mod views;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -116,7 +116,7 @@ impl Drawing {
     pub(super) fn read(answer: &Value) -> Self {
         let mut drawing = Self {
             title: title(answer),
-            completeness: crate::cli::records::completeness(&answer["completeness"]).trim_end().to_owned(),
+            completeness: crate::cli::print::completeness(&answer["completeness"]).trim_end().to_owned(),
             draft: answer["draft"].as_str().map(|_| word(&answer["draft"])),
             left_out: left_out(&answer["left_out"]),
             ..Self::default()
