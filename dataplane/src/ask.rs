@@ -2,8 +2,18 @@
 
 use crate::address::Address;
 use crate::counters::WorkerCounters;
-use crate::policy::{ServiceKey, Snapshot};
+use crate::policy::{PolicyTable, ServiceKey, Snapshot};
 use crate::verdict::{Answer, Decision, DraftAnswers, RuleId};
+
+/// What `table` says of a flow between two addresses.
+pub(crate) fn decide(
+    table: &PolicyTable,
+    source: Address,
+    destination: Address,
+    service: ServiceKey,
+) -> Decision {
+    table.decide(table.resolve(source), table.resolve(destination), service)
+}
 
 /// One worker and the policy it asks.
 #[derive(Clone, Copy)]
@@ -28,8 +38,7 @@ impl Ask<'_> {
 
     /// Asks policy. The caller counts, and asks the drafts too.
     pub(crate) fn policy(self, source: Address, destination: Address, service: ServiceKey) -> Decision {
-        let table = &self.snapshot.table;
-        table.decide(table.resolve(source), table.resolve(destination), service)
+        decide(&self.snapshot.table, source, destination, service)
     }
 
     /// What the drafts say where policy says `enforced`. Nothing but records depends on it.
@@ -42,8 +51,7 @@ impl Ask<'_> {
     ) -> DraftAnswers {
         let mut answers = DraftAnswers::agreeing(enforced);
         for (place, draft) in self.snapshot.drafts.iter().enumerate() {
-            let table = &draft.table;
-            let decision = table.decide(table.resolve(source), table.resolve(destination), service);
+            let decision = decide(&draft.table, source, destination, service);
             draft.hits.count(self.worker, decision.rule);
             answers = answers.with(place, decision.answer());
         }

@@ -14,7 +14,6 @@ mod error;
 mod listen;
 pub mod preamble;
 mod running;
-#[allow(dead_code, unused_imports, reason = "the relay that uses all of it comes next")]
 mod uring;
 #[cfg(test)]
 mod tests;
@@ -25,11 +24,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::address::Address;
+use crate::ask;
 use crate::counters::WorkerCounters;
 use crate::flow::FlowTable;
-use crate::policy::PolicyReader;
+use crate::headers::protocol;
+use crate::policy::{PolicyReader, PolicyTable, ServiceKey};
 use crate::records::Records;
-use crate::verdict::WireId;
+use crate::verdict::{Decision, WireId};
 
 pub use config::{Backend, Balance, ListenMode, OnDeny, Prefix, ProxyConfig, ProxyLimits, ProxyTimeouts};
 pub use control::BackendHealth;
@@ -38,6 +40,17 @@ pub use counters::{BackendCounters, Fate, ProxyCounters, Refusal};
 pub use error::{ProxyError, ProxyProblem, RingError};
 pub use listen::open_listeners;
 use running::Running;
+
+/// What `table` says of a connection from `client` to `port` of `destination`: what a worker asks at accept, and again
+/// when the policy is new.
+#[must_use]
+pub fn decide(table: &PolicyTable, client: Address, destination: Address, port: u16) -> Decision {
+    ask::decide(table, client, destination, service(port))
+}
+
+const fn service(port: u16) -> ServiceKey {
+    ServiceKey::new(protocol::TCP, port)
+}
 
 /// What one worker is given.
 pub struct ProxyParts {

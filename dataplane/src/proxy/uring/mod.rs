@@ -22,6 +22,6 @@ mod token;
 
 pub(super) use options::{allow_any_port, allow_foreign_addresses};
 pub(super) use pool::Buffer;
-pub(super) use ring::{Completion, Completions, Ring};
+pub(super) use ring::{Completion, Completions, Ring, Send};
 pub(super) use setup::RingPlan;
 pub(super) use token::{Op, Token};

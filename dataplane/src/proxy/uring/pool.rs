@@ -12,8 +12,9 @@ use io_uring::types::BufRingEntry;
 use super::mapping::Mapping;
 use crate::proxy::ProxyLimits;
 
-/// Buffers lent to the kernel at a time; a power of two.
-const LENT: u16 = 64;
+/// Entries of the kernel's ring; a power of two. At most half of all buffers are lent to it, so that there are some for
+/// this side too.
+const LENT: u16 = 256;
 /// A buffer's size, bytes.
 const BYTES: usize = ProxyLimits::BUFFER_BYTES as usize;
 
@@ -102,7 +103,8 @@ impl Pool {
     /// Fills the kernel's ring up again; whether it has any buffer now.
     pub(super) fn lend(&mut self) -> bool {
         let before = self.tail;
-        while self.lent < LENT {
+        let most = LENT.min(self.total / 2);
+        while self.lent < most {
             let Some(number) = self.free.pop() else { break };
             self.put(number);
             self.lent += 1;

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use arrayvec::ArrayVec;
 use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
@@ -12,7 +12,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use super::pool::{Buffer, Pool};
 use super::seats::Seats;
 use super::setup::{self, GROUP, RingPlan, SUBMISSIONS};
-use super::token::Token;
+use super::token::{Op, Token};
 use crate::proxy::ProxyLimits;
 use crate::proxy::error::RingError;
 
@@ -30,8 +30,19 @@ pub(in crate::proxy) struct Completion {
     pub(in crate::proxy) result: i32,
     /// The buffer that the kernel chose for it.
     pub(in crate::proxy) buffer: Option<Buffer>,
+    /// The socket that was accepted.
+    pub(in crate::proxy) socket: Option<OwnedFd>,
     /// Whether the socket has more to read.
     pub(in crate::proxy) more_to_read: bool,
+}
+
+/// How to send.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Send {
+    /// More will follow at once.
+    pub(in crate::proxy) more: bool,
+    /// No completion if all was taken.
+    pub(in crate::proxy) quiet: bool,
 }
 
 /// A ring, used by the thread that made it. After [`Ring::new`] nothing is allocated.
@@ -41,7 +52,7 @@ pub(in crate::proxy) struct Ring {
     memory: Option<Memory>,
     /// Operations that have not completed.
     under_way: u32,
-    /// Of these, waits for ever that are no connection's: see [`Ring::drop`].
+    /// The kernel takes no submissions any more, for this reason.
     poisoned: Option<io::ErrorKind>,
 }
 
@@ -130,20 +141,26 @@ impl Ring {
         self.push(opcode::Recv::new(Fd(socket.as_raw_fd()), place, length).build(), token);
     }
 
-    /// Sends bytes of a buffer without waiting for room: completes within the system call that submits it. The
-    /// buffer must not be released before.
+    /// Sends bytes of a buffer without waiting for room: it is over within the system call that submits it, and the
+    /// buffer must not be released before. A `quiet` one completes only if not all bytes were taken: without a
+    /// completion when that call has returned, they were.
     pub(in crate::proxy) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         (buffer, from, to): (&Buffer, u32, u32),
-        more: bool,
+        send: Send,
         token: Token,
     ) {
         let Some(memory) = self.memory() else { return };
         let (place, length) = memory.pool.span(buffer, from, to);
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
-        let send = opcode::Send::new(Fd(socket.as_raw_fd()), place.cast_const(), length).flags(flags);
-        self.push(send.build(), token);
+        // `MSG_WAITALL` makes a send that takes less than all a failure, which is not passed over in silence; it waits
+        // for nothing beside `MSG_DONTWAIT`.
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let flags = flags | if send.more { libc::MSG_MORE } else { 0 };
+        let entry =
+            opcode::Send::new(Fd(socket.as_raw_fd()), place.cast_const(), length).flags(flags).build();
+        let silence = if send.quiet { squeue::Flags::SKIP_SUCCESS } else { squeue::Flags::empty() };
+        self.queue(entry.flags(silence).user_data(token.to_bits()));
     }
 
     /// Waits once until a socket can be read (or its peer has closed).
@@ -273,11 +290,17 @@ impl Ring {
             if token == Token::IGNORED {
                 continue;
             }
-            *under_way = under_way.saturating_sub(1);
+            // Sends are never under way between two system calls, so they are not counted.
+            let counts = !matches!(token.op, Op::ToClient | Op::ToServer);
+            *under_way = under_way.saturating_sub(u32::from(counts));
             let number = cqueue::buffer_select(entry.flags());
             let buffer = number.zip(memory.as_mut()).map(|(number, memory)| memory.pool.taken(number));
+            let accepted = token.op == Op::Accept && entry.result() >= 0;
+            // SAFETY: the kernel has just opened this descriptor for the accept, and tells nobody else.
+            let socket = accepted.then(|| unsafe { OwnedFd::from_raw_fd(entry.result()) });
             into.push(Completion {
                 token,
+                socket,
                 result: entry.result(),
                 buffer,
                 more_to_read: cqueue::sock_nonempty(entry.flags()),

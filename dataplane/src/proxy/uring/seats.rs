@@ -40,9 +40,10 @@ impl Seats {
     /// Empties a place for the kernel to write to: where the address and its length go.
     pub(super) fn vacate(&mut self, seat: usize) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
         let cell = self.cell(seat);
+        let length = cell.wrapping_byte_add(core::mem::offset_of!(Cell, length)).cast::<libc::socklen_t>();
         // SAFETY: inside the mapping and aligned (a page is); no operation uses this place, see `Ring::accept`.
-        unsafe { (&raw mut (*cell).length).write(LENGTH_V6) };
-        (cell.cast(), cell.wrapping_byte_add(core::mem::offset_of!(Cell, length)).cast())
+        unsafe { length.write(LENGTH_V6) };
+        (cell.cast(), length)
     }
 
     /// The address that the kernel wrote.

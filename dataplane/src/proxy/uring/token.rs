@@ -21,7 +21,7 @@ pub(in crate::proxy) enum Op {
 }
 
 impl Op {
-    const ALL: [Self; 13] = [
+    pub(in crate::proxy) const ALL: [Self; 13] = [
         Self::Ignored,
         Self::Wake,
         Self::Accept,

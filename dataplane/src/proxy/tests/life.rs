@@ -1,0 +1,122 @@
+use std::thread;
+
+use super::*;
+
+const RESET: Result<usize, io::ErrorKind> = Err(io::ErrorKind::ConnectionReset);
+
+/// An idle worker reports a publish once it is woken, and stops when asked; the ring is gone then.
+#[test]
+fn an_idle_worker_notices_a_publish_and_does_not_turn() {
+    let server = server();
+    let rig = Rig::new(&server);
+    rig.publish(friendly(OnRevoke::Cut));
+    let (client, served) = rig.pair(&server);
+    sleep(Duration::from_millis(300));
+    let turns = rig.counts.turns.get();
+    sleep(Duration::from_millis(500));
+    let idle = rig.counts.turns.get() - turns;
+    assert!(idle <= 12, "{idle} turns in half a second with one silent connection");
+    drop((client, served));
+    rig.stop();
+}
+
+#[test]
+fn a_stop_waits_for_connections_and_then_resets_them() {
+    let server = server();
+    let mut rig = Rig::new(&server);
+    let (mut client, mut served) = rig.pair(&server);
+    let (mut stays, _held) = rig.pair(&server);
+    let proxy = rig.proxy.take().unwrap();
+    let stopping = thread::spawn(move || {
+        let begun = Instant::now();
+        proxy.stop(Duration::from_millis(700));
+        begun.elapsed()
+    });
+    sleep(Duration::from_millis(100));
+    passes(&mut client, &mut served, b"still served");
+    drop((client, served));
+    assert_eq!(end_of(&mut stays), RESET);
+    assert!(stopping.join().unwrap() >= Duration::from_millis(690));
+    assert_eq!([rig.ended(Fate::Finished), rig.ended(Fate::Stopped)], [1, 1]);
+    assert_eq!(rig.counts.unaccounted(), 0);
+    assert_eq!(rig.publisher.reported(), [None]);
+}
+
+/// A successor takes the listeners over under load: no client is refused, and those of the old proxy finish there.
+#[test]
+fn a_successor_refuses_nobody() {
+    let server = server();
+    let echo = server.try_clone().unwrap();
+    thread::spawn(move || {
+        for stream in echo.incoming().flatten() {
+            thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let config = config("127.0.0.1:0", &[server.local_addr().unwrap()]);
+    let mut rig = Rig::with(config.clone());
+    let to = rig.address;
+    let clients: Vec<_> = (0..4_u8)
+        .map(|n| {
+            thread::spawn(move || {
+                for _ in 0..60 {
+                    let mut client = from(FRIEND, to).unwrap();
+                    client.write_all(&[n; 100]).unwrap();
+                    let mut read = [0; 100];
+                    client.read_exact(&mut read).unwrap();
+                    assert_eq!(read, [n; 100]);
+                }
+            })
+        })
+        .collect();
+    let mut accepted = 0;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(20));
+        let old = rig.proxy.take().unwrap();
+        let handed = old.listeners().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+        old.drain();
+        let next = Rig::on(config.clone(), handed);
+        old.stop(LONG);
+        assert_eq!(rig.ended(Fate::Stopped), 0, "{:?}", rig.counts);
+        accepted += rig.counts.accepted.get();
+        rig = next;
+    }
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    accepted += rig.counts.accepted.get();
+    assert_eq!(accepted, 240);
+    rig.stop();
+}
+
+/// Ten thousand connections at once, each of which works, and a publish that cuts them all; fewer where this process may
+/// not open the four files that each takes here.
+#[test]
+fn ten_thousand_connections() {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let count = usize::try_from(files.saturating_sub(1000) / 4).unwrap().min(10_000);
+    println!("{count} connections");
+    assert!(count >= 200, "a limit of {files} files is too low for this test");
+    let server = server();
+    let mut config = config("127.0.0.1:0", &[server.local_addr().unwrap()]);
+    config.limits.connections_max = u32::try_from(count).unwrap() + 100;
+    config.limits.buffers = 256;
+    let rig = Rig::with(config);
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: Some(files), maximum: Some(files) },
+    )
+    .unwrap();
+    let mut pairs: Vec<_> = (0..count).map(|_| rig.pair(&server)).collect();
+    eventually("all are relayed", || rig.counts.live.get() == count as u64);
+    assert!(rig.counts.buffers_used.get() <= 4, "idle connections hold {:?}", rig.counts.buffers_used);
+    for (client, served) in pairs.iter_mut().step_by(97) {
+        passes(client, served, b"still there");
+        passes(served, client, b"so am I");
+    }
+    assert_eq!(rig.flows.views(crate::clock::Now::read()).count(), count);
+    rig.publish(sample().build());
+    eventually("all are cut", || rig.ended(Fate::Revoked) == count as u64);
+    for (client, _) in pairs.iter_mut().step_by(101) {
+        assert_eq!(end_of(client), RESET);
+    }
+    drop(pairs);
+    rig.stop();
+}
