@@ -4,6 +4,7 @@ mod canary;
 mod follow;
 mod inventory;
 mod life;
+mod propose;
 
 use std::fs;
 use std::path::{Path, PathBuf};

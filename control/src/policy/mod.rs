@@ -19,6 +19,7 @@ pub mod canary;
 pub mod diff;
 pub mod explain;
 pub mod matrix;
+pub mod propose;
 
 pub use analysis::{Admitted, Standing, Tested, admit, inventory_can_break, run_tests};
 pub use compile::{

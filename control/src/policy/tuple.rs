@@ -51,6 +51,11 @@ impl<'a> Mentioned<'a> {
         self.keys.extend(labels.flat_map(|labels| labels.keys()).map(|key| (key.as_str(), None)));
     }
 
+    /// What `selectors` mention, too.
+    pub(crate) fn also(&mut self, selectors: &'a [Selector]) {
+        selectors.iter().for_each(|selector| self.add(selector));
+    }
+
     fn add(&mut self, selector: &'a Selector) {
         for requirement in &selector.requirements {
             match requirement {

@@ -23,6 +23,7 @@ mod listen;
 mod map;
 mod openapi;
 pub mod proxies;
+mod propose;
 mod read;
 pub mod records;
 pub mod rules;
@@ -116,6 +117,7 @@ const ROUTES: &[Route] = &[
     route!(GET "/v1/events", Read, events::events),
     route!(GET "/v1/records", Read, records::records),
     route!(GET "/v1/map", Read, map::map),
+    route!(GET "/v1/propose", Read, propose::propose),
     route!(GET "/v1/rules", Read, rules::rules),
     route!(GET "/v1/workloads", Read, read::workloads),
     route!(PUT "/v1/workloads/{name}", Change, inventory::put),

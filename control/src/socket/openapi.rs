@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, read, records, rules,
+    ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, propose, read, records,
+    rules,
 };
 
 #[derive(OpenApi)]
@@ -21,6 +22,7 @@ use super::{
         events::events,
         records::records,
         map::map,
+        propose::propose,
         rules::rules,
         read::workloads,
         drops::drops,

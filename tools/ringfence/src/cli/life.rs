@@ -38,6 +38,11 @@ pub(super) fn stage(args: &StageArgs) -> Outcome {
     if args.read.json {
         return print::json(&answer);
     }
+    staged(&answer)
+}
+
+/// Says what was staged.
+pub(super) fn staged(answer: &Value) -> Outcome {
     out(&format!(
         "draft {} is evaluated beside the policy in force: {} rules, {} workloads, hash {}\n",
         word(&answer["name"]),

@@ -14,6 +14,7 @@ mod policy;
 mod policy_args;
 pub(crate) mod print;
 mod proxies;
+mod propose;
 mod records;
 mod rules;
 mod run;
@@ -34,6 +35,7 @@ pub(crate) use policy_args::{
 pub(crate) use completions::CompletionsArgs;
 pub(crate) use life::time;
 pub(crate) use map::MapArgs;
+pub(crate) use propose::ProposeArgs;
 pub(crate) use view_args::{DropsArgs, FlowsArgs, RecordsArgs, RulesArgs};
 pub(crate) use workload::WorkloadCommand;
 
@@ -322,6 +324,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             PolicyCommand::Stage(args) => life::stage(&args),
             PolicyCommand::Drafts(args) => life::drafts(&args),
             PolicyCommand::Drop(args) => life::unstage(&args),
+            PolicyCommand::Propose(args) => propose::propose(&args),
             PolicyCommand::Diff(args) => life::diff(&args),
             PolicyCommand::Simulate(args) => life::simulate(&args),
             PolicyCommand::Confirm(args) => life::confirm(&args),

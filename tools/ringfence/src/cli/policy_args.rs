@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ReadArgs, life};
+use super::{ProposeArgs, ReadArgs, life};
 
 /// The life cycle of a policy.
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,16 @@ At most eight drafts; they survive a restart. A draft of the same name is replac
     /// Drop a draft.
     #[command(alias = "unstage", after_help = "Example:\n  ringfence policy drop next")]
     Drop(DropArgs),
+    /// Rules for what was seen: the fewest label rules that allow what no rule allows yet, with what else they would
+    /// allow.
+    #[command(after_help = "Examples:
+  ringfence policy propose > proposed.yaml                  # stands beside the policy's own files
+  ringfence policy propose --label app=shop --since 1h --tightness app
+  ringfence policy propose --stage next                     # the policy in force with these rules, as a draft
+
+Counted are tuples of source workload, destination workload and service; unseen ones are what a rule allows beyond what
+was seen.")]
+    Propose(ProposeArgs),
     /// What a policy would change against the one in force, in label terms.
     #[command(after_help = "Examples:
   ringfence policy diff policy.yaml

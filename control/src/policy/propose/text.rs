@@ -1,0 +1,81 @@
+//! A plan in the policy language: a file to stand beside those of the policy.
+
+use std::fmt::Write;
+
+use super::{Plan, Terms};
+use crate::observe::names::service_name;
+use crate::policy::shown::Scalar;
+
+/// Refusals that are written out.
+const REFUSED_MAX: usize = 20;
+
+/// The text of `plan`; `about` says in a line what it was made from.
+#[must_use]
+pub fn text(plan: &Plan, terms: &Terms, about: &str) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(plan, terms, about, &mut text);
+    text
+}
+
+fn write(plan: &Plan, terms: &Terms, about: &str, text: &mut String) -> std::fmt::Result {
+    let (allows, unseen) =
+        plan.rules.iter().fold((0u64, 0u64), |sum, rule| (sum.0 + rule.allows, sum.1 + rule.unseen));
+    writeln!(text, "# Proposed {about}.")?;
+    writeln!(
+        text,
+        "# Tightness {} over {}: {} allow {allows} tuples of source, destination and service, {unseen} of them unseen.",
+        terms.tightness.name(),
+        terms.keys.join(", "),
+        if plan.rules.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", plan.rules.len()) },
+    )?;
+    if !plan.exact {
+        writeln!(text, "# They are few, but it is not proved that fewer would not do.")?;
+    }
+    text.push_str("ringfence: 1\n");
+    if !plan.networks.is_empty() {
+        text.push_str("\n# Addresses that neither a workload nor a network has: give them names that mean something.\nnetworks:\n");
+        for (name, prefix) in &plan.networks {
+            writeln!(text, "  - {{name: {name}, cidrs: [\"{prefix}\"]}}")?;
+        }
+    }
+    text.push_str(if plan.rules.is_empty() { "\nrules: []\n" } else { "\nrules:\n" });
+    for rule in &plan.rules {
+        let already = match rule.already {
+            0 => String::new(),
+            all if all == rule.flows => ", all of them allowed already".into(),
+            some => format!(", {some} of them allowed already"),
+        };
+        writeln!(
+            text,
+            "  # {} flows seen{already}; allows {} tuples, {} of them unseen.",
+            rule.flows, rule.allows, rule.unseen
+        )?;
+        writeln!(text, "  - name: {}", Scalar(&rule.name))?;
+        writeln!(text, "    from: {}", rule.from)?;
+        writeln!(text, "    to: {}", rule.to)?;
+        let services: Vec<String> = rule.services.iter().map(ToString::to_string).collect();
+        match services.as_slice() {
+            [only] if !only.contains(',') => writeln!(text, "    service: {only}")?,
+            several => writeln!(text, "    service: [{}]", several.join(", "))?,
+        }
+    }
+    if !plan.refused.is_empty() {
+        text.push_str("\n# Not proposed:\n");
+        for one in plan.refused.iter().take(REFUSED_MAX) {
+            writeln!(
+                text,
+                "#   {} -> {} {}, {} flows: {}",
+                one.source,
+                one.destination,
+                service_name(one.service),
+                one.flows,
+                one.why
+            )?;
+        }
+        if plan.refused.len() > REFUSED_MAX {
+            writeln!(text, "#   and {} more", plan.refused.len() - REFUSED_MAX)?;
+        }
+    }
+    Ok(())
+}
