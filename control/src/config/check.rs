@@ -53,22 +53,23 @@ pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Confi
         pin: raw.pin.as_ref().map(|pin| check.path(pin)),
         cores: check.cores("cores", &raw.cores),
         publish_timeout: check.millis("publish_timeout_ms", &raw.publish_timeout_ms, 5_000, 10),
+        export: check.export(&raw.export),
     };
     check.sink.finish().map(|_no_warnings| config)
 }
 
-struct Check<'a> {
-    sink: Sink<'a>,
+pub(super) struct Check<'a> {
+    pub(super) sink: Sink<'a>,
     base: &'a Path,
     accounts: Accounts,
 }
 
 impl Check<'_> {
-    fn fault<T>(&mut self, code: Code, at: &Spanned<T>, message: String) {
+    pub(super) fn fault<T>(&mut self, code: Code, at: &Spanned<T>, message: String) {
         self.sink.push(Finding::error(code, span_of(&at.referenced), message));
     }
 
-    fn number<T: TryFrom<u64> + Default>(
+    pub(super) fn number<T: TryFrom<u64> + Default>(
         &mut self,
         key: &str,
         given: &Number,
@@ -102,7 +103,7 @@ impl Check<'_> {
         Duration::from_millis(self.number(key, given, default, least..=600_000))
     }
 
-    fn word<T: Copy + Default>(&mut self, key: &str, given: &Text, words: &[(&str, T)]) -> T {
+    pub(super) fn word<T: Copy + Default>(&mut self, key: &str, given: &Text, words: &[(&str, T)]) -> T {
         let Some(given) = given else { return T::default() };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == given.value) {
             return *value;
@@ -115,7 +116,7 @@ impl Check<'_> {
         T::default()
     }
 
-    fn path(&mut self, given: &Spanned<String>) -> PathBuf {
+    pub(super) fn path(&mut self, given: &Spanned<String>) -> PathBuf {
         if given.value.is_empty() || given.value.contains('\0') {
             self.fault(Code::File, given, "this is no path".into());
         }

@@ -38,6 +38,8 @@ pub(super) struct Raw {
     pub(super) cores: Vec<Spanned<u64>>,
     pub(super) publish_timeout_ms: Number,
     pub(super) pin: Text,
+    #[serde(default)]
+    pub(super) export: super::export::Raw,
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod check;
+mod export;
 mod file;
 mod proxy;
 #[cfg(test)]
@@ -48,6 +49,8 @@ pub struct Config {
     pub cores: Vec<u16>,
     /// How long a publish waits for the workers.
     pub publish_timeout: Duration,
+    /// Where flow events are sent to.
+    pub export: crate::observe::export::Config,
 }
 
 /// Two ports and how they are served.

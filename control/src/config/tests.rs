@@ -41,6 +41,21 @@ fn paths_are_relative_to_the_file() {
     assert_eq!(config.socket.path, Path::new("/etc/ringfence/s"));
 }
 
+#[test]
+fn exporters_are_off_unless_told_and_have_defaults() {
+    assert_eq!(parse("export: {}").unwrap().export, crate::observe::export::Config::default());
+    let text = "export: {ipfix: {collector: \"[::1]:4739\"}, jsonl: {path: flows.jsonl, events: [ended]}}";
+    let config = parse(text).unwrap().export;
+    let (ipfix, jsonl) = (config.ipfix.unwrap(), config.jsonl.unwrap());
+    assert_eq!(ipfix.collector, "[::1]:4739".parse().unwrap());
+    assert_eq!((ipfix.protocol.name(), ipfix.domain, ipfix.enterprise), ("udp", 1, 32_473));
+    assert_eq!((ipfix.message_bytes, ipfix.templates), (1400, Duration::from_secs(60)));
+    assert_eq!(ipfix.settings.events, crate::observe::export::told::OCCASIONS);
+    assert_eq!(jsonl.path, Path::new("/etc/ringfence/flows.jsonl"));
+    assert_eq!((jsonl.rotate_bytes, jsonl.keep, jsonl.settings.queue), (64 << 20, 8, 65_536));
+    assert_eq!(jsonl.settings.events, ["ended"]);
+}
+
 /// Name, text, then line, column and a part of the message of each fault.
 pub(super) type Refusal = (&'static str, &'static str, &'static [(u32, u32, &'static str)]);
 
@@ -62,6 +77,29 @@ const REFUSALS: &[Refusal] = &[
         "frames",
         "wires: [{name: a, inside: {interface: a}, outside: {interface: b}, frames_per_queue: 5000}]\n",
         &[(1, 86, "power of two")],
+    ),
+    ("collector", "export: {ipfix: {collector: \"collector.example:4739\"}}\n", &[(1, 29, "collector")]),
+    (
+        "collector without port",
+        "export: {ipfix: {collector: 10.0.0.1}}\n",
+        &[(1, 29, "cannot be `10.0.0.1`")],
+    ),
+    ("no collector", "export: {ipfix: {domain: 1}}\n", &[(1, 18, "collector")]),
+    (
+        "exporters",
+        "export:
+  ipfix: {collector: \"[::1]:4739\", transport: sctp, message_bytes: 1199, events: [opened, closed]}
+  jsonl: {path: f, rotate_mebibytes: 0, keep: 1001, queue: 3, events: [denied, denied]}
+",
+        &[
+            (2, 47, "`export.ipfix.transport` cannot be `sctp`"),
+            (2, 68, "1200 to 65000"),
+            (2, 91, "there are no events `closed`"),
+            (3, 38, "`export.jsonl.rotate_mebibytes`"),
+            (3, 47, "0 to 1000"),
+            (3, 60, "1024 to 1048576"),
+            (3, 80, "`denied` is named twice"),
+        ],
     ),
     ("core", "cores: [0, 1024]\n", &[(1, 12, "0 to 1023")]),
     (

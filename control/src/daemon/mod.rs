@@ -23,6 +23,7 @@ use sd_notify::NotifyState;
 
 use crate::config::Config;
 use crate::engine::{Engine, Parts, StartError, Wake};
+use crate::observe::export::{ExportError, Exporters};
 use crate::socket::SocketError;
 use crate::store::{Store, StoreError};
 pub(crate) use handover::PROTOCOL as HANDOVER;
@@ -61,6 +62,8 @@ pub enum DaemonError {
     Proxy(ProxyError),
     /// The socket.
     Socket(SocketError),
+    /// An exporter.
+    Export(ExportError),
 }
 
 impl fmt::Display for DaemonError {
@@ -73,6 +76,7 @@ impl fmt::Display for DaemonError {
             Self::Wire(error) => error.fmt(f),
             Self::Proxy(error) => error.fmt(f),
             Self::Socket(error) => error.fmt(f),
+            Self::Export(error) => error.fmt(f),
         }
     }
 }
@@ -121,6 +125,9 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     // 2. A policy is in force before any port is open.
     let engine =
         Engine::start(parts, &config.policy, options.policy_from_config).map_err(DaemonError::Start)?;
+    // What flows do is told to the exporters from the first packet on.
+    let exporters = Exporters::start(&config.export, &engine.all_names()).map_err(DaemonError::Export)?;
+    engine.export_to(exporters);
     // 3. The ports, and the proxies' listeners.
     wires.open(engine.publisher(), config.pickup).map_err(DaemonError::Wire)?;
     if let Err(error) = proxies.start(engine.publisher(), wires.flows().as_ref(), &mut inherited) {
@@ -160,6 +167,7 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
         work.wires.close();
         work.engine.save_records();
     }
+    work.engine.close_exporters();
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use dataplane::verdict::{Epoch, RuleId, WireId};
 use jiff::Timestamp;
 
 use crate::observe::drops::{self, DropKind, Drops, Wording};
+use crate::observe::export::Exporters;
 use crate::observe::flows::Collector;
 use crate::observe::hits::{Hits, Rules};
 use crate::observe::names::Names;
@@ -123,6 +124,10 @@ pub struct Engine {
     records: Mutex<Collector>,
     /// Held while it is written.
     records_file: Mutex<WholeFile>,
+    /// Publishes that every worker took, and how long the last one took.
+    publishes: Mutex<(u64, Duration)>,
+    /// Told of flows as they are recorded.
+    exporters: Mutex<Exporters>,
     drafts: Mutex<Drafts>,
     /// Kept from one change of the inventory to the next.
     compiler: Mutex<Option<inventory::Kept>>,
@@ -212,10 +217,28 @@ impl Engine {
         read(&lock(&self.drops))
     }
 
+    /// How many publishes every worker took, and how long the last one took from its text on.
+    #[must_use]
+    pub fn publishes(&self) -> (u64, Duration) {
+        *lock(&self.publishes)
+    }
+
+    /// The flow table that the workers share; none without wires.
+    #[must_use]
+    pub fn flow_table(&self) -> Option<&FlowTable> {
+        self.flows.as_deref()
+    }
+
     /// The wires' names, by [`WireId`].
     #[must_use]
     pub fn wire_names(&self) -> &[String] {
         &self.wires
+    }
+
+    /// The names of all wires and proxies, by [`WireId`].
+    #[must_use]
+    pub fn all_names(&self) -> Vec<String> {
+        [self.wires.as_slice(), &self.proxies].concat()
     }
 
     /// The name of a wire or proxy.

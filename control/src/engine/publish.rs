@@ -147,12 +147,18 @@ impl Engine {
             confirm: meta.confirm,
             warnings: candidate.warnings.clone(),
         };
+        let prepared = candidate.validate + candidate.compile;
         let start = Instant::now();
         let pending = Pending::new(&meta);
         let epoch = self.put_in_force(candidate, meta);
         *lock(&self.pending) = pending;
         self.taken(epoch, start).await?;
-        published.taken_ms = millis(start.elapsed());
+        let taken = start.elapsed();
+        published.taken_ms = millis(taken);
+        {
+            let mut publishes = lock(&self.publishes);
+            *publishes = (publishes.0 + 1, prepared + taken);
+        }
         self.tick();
         tracing::info!(epoch = epoch.0, hash = %published.policy_hash, rules = published.rules,
             workloads = published.workloads, compile_ms = published.compile_ms, "policy published");
@@ -293,6 +299,7 @@ impl Engine {
         let snapshot = &in_force.snapshot;
         lock(&self.hits).published(Arc::clone(snapshot), Arc::clone(&in_force.rules), in_force.meta.at);
         lock(&self.drafts).published(Arc::clone(snapshot));
+        super::records::tell_exporters(&mut lock(&self.exporters), &in_force);
         *lock(&self.in_force) = Some(Arc::new(in_force));
         (self.wake)();
     }

@@ -2,20 +2,40 @@
 
 use std::sync::{Arc, MutexGuard};
 
+use dataplane::records::FlowEvent;
 use dataplane::verdict::{Epoch, RuleId};
 use jiff::Timestamp;
 
-use super::{Engine, lock};
-use crate::observe::flows::{RecordLog, Wording};
+use super::{Engine, InForce, lock};
+use crate::observe::export::told::Scene;
+use crate::observe::export::{ExporterView, Exporters, Words};
+use crate::observe::flows::{Clock, RecordLog, Wording};
 use crate::observe::follow::Follow;
 use crate::observe::hits::Hits;
 
-/// Rule names of the epoch that an event was told under.
-struct RuleNames<'a>(MutexGuard<'a, Hits>);
+/// Rule names of the epoch that an event was told under, for the records and the exporters.
+struct RuleNames<'a> {
+    hits: MutexGuard<'a, Hits>,
+    exporters: MutexGuard<'a, Exporters>,
+}
 
 impl Wording for RuleNames<'_> {
     fn rule(&self, epoch: Epoch, rule: RuleId) -> Arc<str> {
-        self.0.shared_name(epoch, rule).unwrap_or_else(|| format!("(a rule of epoch {})", epoch.0).into())
+        self.hits.shared_name(epoch, rule).unwrap_or_else(|| format!("(a rule of epoch {})", epoch.0).into())
+    }
+
+    fn hear(&self, event: &FlowEvent, clock: Clock) {
+        if self.exporters.is_empty() {
+            return;
+        }
+        let tier =
+            self.hits.info(event.epoch, event.rule).map_or_else(Arc::default, |info| Arc::clone(&info.tier));
+        let words = Words {
+            times: [clock.wall(event.at), clock.time(event.first_seen), clock.time(event.last_seen)],
+            rule: [self.rule(event.epoch, event.rule), tier],
+            potential: event.potential.map(|rule| self.rule(event.epoch, rule)),
+        };
+        self.exporters.tell(event, words);
     }
 }
 
@@ -24,7 +44,30 @@ impl Engine {
     pub(super) fn collect_flows(&self) {
         let mut records = lock(&self.records);
         records.learn(&self.publisher);
-        records.collect(&self.workers, &RuleNames(lock(&self.hits)));
+        let names = RuleNames { hits: lock(&self.hits), exporters: lock(&self.exporters) };
+        records.collect(&self.workers, &names);
+    }
+
+    /// From now on, what is told of flows goes to `exporters` too.
+    pub fn export_to(&self, mut exporters: Exporters) {
+        if let Some(now) = self.in_force() {
+            tell_exporters(&mut exporters, &now);
+        }
+        *lock(&self.exporters) = exporters;
+    }
+
+    /// How the exporters are.
+    #[must_use]
+    pub fn exporters(&self) -> Vec<ExporterView> {
+        lock(&self.exporters).view()
+    }
+
+    /// Collects a last time, and lets the exporters send what they have; takes a few seconds at most.
+    pub fn close_exporters(&self) {
+        self.collect_flows();
+        let exporters = lock(&self.exporters).take();
+        // Without the lock: their threads end here.
+        drop(exporters);
     }
 
     /// Runs `read` on the flow records, brought up to date.
@@ -51,4 +94,14 @@ impl Engine {
             tracing::error!("the flow records were not saved: {error}");
         }
     }
+}
+
+/// Lets exporters know what is in force.
+pub(super) fn tell_exporters(exporters: &mut Exporters, now: &InForce) {
+    let scene = Scene {
+        names: Arc::clone(&now.names),
+        snapshot: Arc::clone(&now.snapshot),
+        policy: Arc::clone(&now.policy),
+    };
+    exporters.published(now.snapshot.epoch, &now.meta.policy_hash, scene);
 }

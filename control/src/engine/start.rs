@@ -74,6 +74,8 @@ impl Engine {
             drops: Mutex::default(),
             records: Mutex::new(Collector::new(log)),
             records_file: Mutex::new(records_file),
+            publishes: Mutex::default(),
+            exporters: Mutex::default(),
             drafts: Mutex::default(),
             compiler: Mutex::default(),
             pending: Mutex::default(),

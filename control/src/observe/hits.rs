@@ -11,7 +11,7 @@ mod since;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use dataplane::policy::Snapshot;
@@ -162,6 +162,31 @@ impl Hits {
         Lineage::new(retired.chain(self.live.iter().map(|(live, at)| (*at, &live.rules))))
     }
 
+    /// The counts of the first `most` rules in force and of all defaults in force, by name, and the sum of every other
+    /// count. All together are [`Hits::by_name`].
+    #[must_use]
+    pub fn first(&self, most: usize) -> (Vec<(Arc<str>, u64)>, u64) {
+        let rules = self.live.last().map(|(last, _)| Arc::clone(&last.rules)).unwrap_or_default();
+        let (defaults, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| &*rule.tier == "default");
+        let named = others.into_iter().take(most).chain(defaults).map(|rule| &rule.name);
+        let mut counts: Vec<(Arc<str>, u64)> =
+            named.map(|name| (Arc::clone(name), self.totals.get(name).map_or(0, |uses| uses.hits))).collect();
+        let places: HashMap<Arc<str>, usize> =
+            (0..).zip(&counts).map(|(at, (name, _))| (Arc::clone(name), at)).collect();
+        let mut all = self.totals.values().fold(0, |sum: u64, uses| sum.wrapping_add(uses.hits));
+        for (live, _) in &self.live {
+            for (id, rule) in (0u32..).zip(live.rules.iter()) {
+                let count = live.snapshot.hits.of(RuleId(id));
+                all = all.wrapping_add(count);
+                if let Some(at) = places.get(&rule.name).filter(|_| count > 0) {
+                    counts[*at].1 = counts[*at].1.wrapping_add(count);
+                }
+            }
+        }
+        let told = counts.iter().fold(0, |sum: u64, (_, count)| sum.wrapping_add(*count));
+        (counts, all.wrapping_sub(told))
+    }
+
     /// The name of a rule of a table that is in force or was not long ago.
     #[must_use]
     pub fn name(&self, epoch: Epoch, rule: RuleId) -> Option<&str> {
@@ -174,7 +199,9 @@ impl Hits {
         self.info(epoch, rule).map(|info| Arc::clone(&info.name))
     }
 
-    fn info(&self, epoch: Epoch, rule: RuleId) -> Option<&RuleInfo> {
+    /// The rule itself.
+    #[must_use]
+    pub fn info(&self, epoch: Epoch, rule: RuleId) -> Option<&RuleInfo> {
         let live = self.live.iter().rev().find(|(live, _)| live.snapshot.epoch == epoch);
         let rules = live.map(|(live, _)| &live.rules).or_else(|| {
             let at = self.retired.binary_search_by_key(&epoch, |known| known.epoch).ok()?;

@@ -2,10 +2,12 @@
 
 pub mod advice;
 pub mod drops;
+pub mod export;
 pub mod flows;
 pub mod follow;
 pub mod hits;
 pub mod live;
 pub mod map;
+pub mod metrics;
 pub mod names;
 pub mod worker;

@@ -21,6 +21,7 @@ mod handover;
 mod inventory;
 mod listen;
 mod map;
+mod metrics;
 mod openapi;
 pub mod proxies;
 mod propose;
@@ -112,6 +113,7 @@ macro_rules! route {
 
 const ROUTES: &[Route] = &[
     route!(GET "/openapi.json", Read, openapi::document),
+    route!(GET "/metrics", Read, metrics::metrics),
     route!(GET "/v1/status", Read, read::status),
     route!(GET "/v1/flows", Read, flows::flows),
     route!(GET "/v1/events", Read, events::events),

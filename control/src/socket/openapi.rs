@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, propose, read, records,
-    rules,
+    ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, metrics, propose, read,
+    records, rules,
 };
 
 #[derive(OpenApi)]
@@ -17,6 +17,7 @@ use super::{
     ),
     paths(
         document,
+        metrics::metrics,
         read::status,
         flows::flows,
         events::events,

@@ -73,6 +73,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         proxies: app.proxies.status().into_iter().map(Into::into).collect(),
         workers,
         totals: engine.workers.iter().fold(Totals::default(), |sum, worker| sum.with(&worker.counters)),
+        exporters: engine.exporters(),
         flow_capacity: app.wires.flows().map(|flows| flows.capacity()),
     })
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::proxies::ProxyView;
 use crate::engine::Awaiting;
+use crate::observe::export::ExporterView;
 use crate::store::{DraftMeta, Meta, StoredFile};
 
 /// How the daemon is.
@@ -35,6 +36,8 @@ pub struct Status {
     pub workers: Vec<WorkerView>,
     /// Counts of all workers together.
     pub totals: Totals,
+    /// Where flow events are sent to.
+    pub exporters: Vec<ExporterView>,
     /// The most flows at a time, if there is a flow table.
     pub flow_capacity: Option<usize>,
 }

@@ -21,6 +21,9 @@ const EPOCHS_MAX: usize = 4096;
 pub trait Wording {
     /// The name of a rule of the policy of `epoch`.
     fn rule(&self, epoch: Epoch, rule: RuleId) -> Arc<str>;
+
+    /// Hears of every event that is collected, for whoever else wants it. Must not wait.
+    fn hear(&self, _event: &FlowEvent, _clock: Clock) {}
 }
 
 /// Takes the workers' events into the log.
@@ -86,6 +89,7 @@ impl Collector {
                     self.followers.tell(event, clock.wall(event.at));
                 }
                 add(&mut self.log, &self.drafts, &event, words, clock);
+                words.hear(&event, clock);
             }
             let lost = worker.counters.flow_events_lost.get();
             missed = missed.saturating_add(lost.wrapping_sub(*known));
@@ -99,22 +103,24 @@ impl Collector {
 }
 
 /// One moment on the workers' clock and on the wall's.
-#[derive(Clone, Copy)]
-struct Clock {
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
     now: Now,
     at: Timestamp,
 }
 
 impl Clock {
     /// The wall's time of a moment.
-    fn wall(self, moment: Now) -> Timestamp {
+    #[must_use]
+    pub fn wall(self, moment: Now) -> Timestamp {
         let ago = self.now.as_nanos().saturating_sub(moment.as_nanos());
         let ago = SignedDuration::from_nanos(i64::try_from(ago).unwrap_or(i64::MAX));
         self.at.checked_sub(ago).unwrap_or(self.at)
     }
 
-    /// The wall's time of a moment of the last 24 days.
-    fn time(self, millis: u32) -> Timestamp {
+    /// The wall's time of a moment of the last 24 days: [`Now::as_millis32`].
+    #[must_use]
+    pub fn time(self, millis: u32) -> Timestamp {
         let ago = self.now.as_millis32().wrapping_sub(millis);
         // A worker's batch may be younger than our reading of the clock.
         let ago = if ago > u32::MAX / 2 { 0 } else { ago };

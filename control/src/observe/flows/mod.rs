@@ -14,7 +14,7 @@ use std::sync::Arc;
 use dataplane::verdict::{Answer, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
-pub use collect::{Collector, Wording};
+pub use collect::{Clock, Collector, Wording};
 
 /// Different kinds of flow that are kept apart.
 pub const KINDS_MAX: usize = 65_536;

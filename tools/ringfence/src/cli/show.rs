@@ -54,7 +54,20 @@ pub(super) fn status(args: &ReadArgs) -> Outcome {
     text.push_str(&wires(&answer));
     text.push_str(&super::proxies::proxies(&answer));
     text.push_str(&workers(&answer));
+    text.push_str(&exporters(&answer));
     out(&text)
+}
+
+fn exporters(answer: &Value) -> String {
+    let rows = list(&answer["exporters"]).iter().map(|one| {
+        let counts = ["sent", "lost", "waiting"].map(|key| count(&one[key]));
+        let mut row = vec![word(&one["name"]), word(&one["target"])];
+        row.extend(counts);
+        row.push(word(&one["error"]));
+        row
+    });
+    let table = table(&["EXPORTER", "TO", "SENT", "LOST", "WAITING", "TROUBLE"], rows);
+    if table.is_empty() { table } else { format!("\n{table}") }
 }
 
 fn wires(answer: &Value) -> String {
