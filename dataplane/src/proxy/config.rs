@@ -95,7 +95,8 @@ impl Default for ProxyTimeouts {
 /// What one worker holds at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyLimits {
-    /// Connections at once, 1 to [`ProxyLimits::CONNECTIONS_MAX`]. Further clients wait in the listener's queue.
+    /// Connections at once, 1 to [`ProxyLimits::CONNECTIONS_MAX`]; each takes two files. Further clients wait in the
+    /// listener's queue.
     pub connections_max: u32,
     /// Connections at once from one IPv4 address or IPv6 /64; 0 is no limit. Further ones are refused.
     pub per_source_max: u32,
@@ -118,7 +119,7 @@ impl ProxyLimits {
 
 impl Default for ProxyLimits {
     fn default() -> Self {
-        Self { connections_max: 65_536, per_source_max: 0, accepts_per_turn: 64, buffers: 4096, pipes: 128 }
+        Self { connections_max: 8192, per_source_max: 0, accepts_per_turn: 64, buffers: 4096, pipes: 128 }
     }
 }
 

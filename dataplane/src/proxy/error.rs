@@ -87,8 +87,8 @@ impl fmt::Display for ProxyError {
             ProxyProblem::Ring(error) => error.fmt(f),
             ProxyProblem::Files { needed, limit } => write!(
                 f,
-                "its connections_max and pipes need {needed} open files, and this process may have {limit}: raise \
-                 the limit (LimitNOFILE= in a systemd unit) or lower connections_max"
+                "connections_max and pipes of the proxies here need {needed} open files, and this process may have \
+                 {limit}: raise the limit (LimitNOFILE= in a systemd unit) or lower connections_max"
             ),
             ProxyProblem::Resources(what, error) => write!(f, "no {what}: {error}"),
             ProxyProblem::Core(core, error) => {

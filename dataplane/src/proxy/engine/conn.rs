@@ -106,6 +106,8 @@ pub(super) struct Way {
     pub(super) shut: bool,
     /// There are more bytes than were read.
     pub(super) expected: bool,
+    /// Silent for some time: it waits by a poll, which costs the kernel a third of what a read costs it.
+    pub(super) dozes: bool,
     /// Waits until a buffer is free.
     pub(super) starved: bool,
     /// Bytes read.
@@ -203,6 +205,7 @@ impl Conn {
             ended: false,
             shut: false,
             expected: false,
+            dozes: false,
             starved: false,
             bytes: 0,
             reads: 0,

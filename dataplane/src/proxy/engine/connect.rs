@@ -1,6 +1,5 @@
 //! From an allowed connection to two that are joined: connect to the server, and to the next back end if that fails.
 
-use core::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use super::admit::take;
@@ -9,7 +8,7 @@ use super::sockets;
 use super::{Core, Scene};
 use crate::flow::tcp::Phase;
 use crate::proxy::config::ListenMode;
-use crate::proxy::counters::Refusal;
+use crate::proxy::counters::{Fate, Refusal};
 use crate::proxy::preamble::{self, Claim};
 use crate::proxy::uring::Op;
 
@@ -68,7 +67,7 @@ impl Core {
         self.tell_flow(scene, index, Phase::Established);
         self.schedule(scene, index);
         if self.config.preamble.is_some() && !self.introduce(index) {
-            return self.reset_both(scene, index, crate::proxy::Fate::Evicted);
+            return self.reset_both(scene, index, Fate::Evicted);
         }
         for side in Side::BOTH {
             self.pump(scene, index, side);
@@ -80,10 +79,12 @@ impl Core {
         let Some(version) = self.config.preamble else { return true };
         let Some(buffer) = self.ring.take() else { return false };
         let conn = &mut self.conns[index as usize];
-        let claim = Claim {
-            source: sockets::address_of(conn.source),
-            destination: self.config.policy_destination.unwrap_or_else(|| introduced(conn.wanted)),
-        };
+        let mut destination = sockets::address_of(conn.wanted);
+        if destination.ip().is_unspecified() {
+            let own = conn.client.as_ref().and_then(sockets::local);
+            destination = own.unwrap_or(destination);
+        }
+        let claim = Claim { source: sockets::address_of(conn.source), destination };
         let mut bytes = [0; preamble::WRITE_MAX];
         let length = preamble::write(version, Some(&claim), &mut bytes).unwrap_or(0);
         self.ring.write(&buffer, &bytes[..length.min(bytes.len())]);
@@ -93,8 +94,4 @@ impl Core {
         way.first = Some(header);
         true
     }
-}
-
-fn introduced(wanted: super::conn::End) -> SocketAddr {
-    sockets::address_of(wanted)
 }

@@ -41,6 +41,7 @@ use backends::Backends;
 use bulk::Pipes;
 use conn::{Conn, Side, Stage};
 use finish::End;
+use sockets::Files;
 use sources::Sources;
 use wheel::Wheel;
 
@@ -61,6 +62,7 @@ pub(super) struct Engine {
     core: Core,
     // After the ring, which names them.
     _listeners: Vec<OwnedFd>,
+    _files: Files,
 }
 
 /// All of an engine but its policy, so that both can be borrowed at once.
@@ -129,7 +131,7 @@ impl Engine {
         parts: ProxyParts,
     ) -> Result<Self, ProxyProblem> {
         let limits = config.limits;
-        sockets::raise_file_limit(&limits)?;
+        let files_reserved = Files::reserve(&limits)?;
         let listener_count = u32::try_from(listeners.len()).unwrap_or(u32::MAX);
         let seats = listener_count.saturating_mul(limits.accepts_per_turn);
         let buffers = u16::try_from(limits.buffers)
@@ -172,7 +174,7 @@ impl Engine {
             records,
             proxy,
         };
-        Ok(Self { reader, completions: Box::default(), core, _listeners: listeners })
+        Ok(Self { reader, completions: Box::default(), core, _listeners: listeners, _files: files_reserved })
     }
 
     /// The loop. Returns when told to stop.

@@ -157,7 +157,11 @@ impl Core {
             (false, true) if way.bulk && !reading => self.begin_bulk(scene, index, side),
             // One chunk is being sent: another may come, if this side has shown that it takes them.
             (false, _) if !reading && !way.starved && way.second.is_none() && way.held == 0 && !way.bulk => {
-                self.receive(index, side);
+                if way.dozes {
+                    self.poll_sender(index, side)
+                } else {
+                    self.receive(index, side)
+                }
             }
             (false, _) => {}
         }
@@ -262,7 +266,7 @@ impl Core {
             return self.sender_failed(scene, index, side);
         }
         let way = self.conns[index as usize].way(side);
-        way.expected = true;
+        (way.expected, way.dozes) = (true, false);
         if !(way.bulk && way.is_empty()) {
             self.pump(scene, index, side);
         } else if self.may_pass(scene, index) {

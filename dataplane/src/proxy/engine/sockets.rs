@@ -1,6 +1,7 @@
 //! What is asked of sockets beside their bytes.
 
 use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -18,18 +19,33 @@ use crate::proxy::uring;
 /// Files beside those of connections: the process's own, listeners, rings.
 const OTHER_FILES: u64 = 64;
 
-/// Makes sure that this process may open the files that one more worker needs. Several workers of a process share the
-/// limit, so each raises it by what it needs itself, as far as that is known here: to at least its own need.
-pub(super) fn raise_file_limit(limits: &ProxyLimits) -> Result<(), ProxyProblem> {
-    let needed = 2 * u64::from(limits.connections_max) + 2 * u64::from(limits.pipes) + OTHER_FILES;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
-    if enough(current) {
-        return Ok(());
+/// What the proxy workers of this process need.
+static NEEDED: AtomicU64 = AtomicU64::new(0);
+
+/// The files that one worker may open, set aside until it is dropped.
+pub(super) struct Files(u64);
+
+impl Files {
+    /// Sets them aside, and raises this process's limit to what all its workers need.
+    pub(super) fn reserve(limits: &ProxyLimits) -> Result<Self, ProxyProblem> {
+        let own = 2 * u64::from(limits.connections_max) + 2 * u64::from(limits.pipes);
+        let reserved = Self(own);
+        let needed = NEEDED.fetch_add(own, Ordering::Relaxed) + own + OTHER_FILES;
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+        if !enough(current) {
+            let hard = if enough(maximum) { maximum } else { Some(needed) };
+            setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: hard })
+                .map_err(|_| ProxyProblem::Files { needed, limit: maximum.unwrap_or(0) })?;
+        }
+        Ok(reserved)
     }
-    let hard = if enough(maximum) { maximum } else { Some(needed) };
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: hard })
-        .map_err(|_| ProxyProblem::Files { needed, limit: maximum.unwrap_or(0) })
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        NEEDED.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 pub(super) fn end_of(address: SocketAddr) -> End {

@@ -1,6 +1,6 @@
 //! Connections whose time has come: to connect, to say who they are, to say anything, to take what waits for them.
 
-use super::conn::Stage;
+use super::conn::{Side, Stage};
 use super::finish::End;
 use super::{Core, LOOKS_MAX, Scene};
 use crate::flow::tcp::Phase;
@@ -60,10 +60,24 @@ impl Core {
         {
             return;
         }
+        if now.wrapping_sub(self.conns[index as usize].active) >= TELL_MILLIS {
+            self.doze(index);
+        }
         let conn = &self.conns[index as usize];
         let half = conn.ways.iter().any(|way| way.shut);
         self.tell_flow(scene, index, if half { Phase::FinWait } else { Phase::Established });
         self.schedule(scene, index);
+    }
+
+    /// Lets the reads of a silent connection wait by polls; each read completes by being cancelled.
+    fn doze(&mut self, index: u32) {
+        for side in Side::BOTH {
+            let conn = &mut self.conns[index as usize];
+            if conn.is_busy(side.receive()) && !conn.ways[side as usize].dozes {
+                conn.way(side).dozes = true;
+                self.ring.cancel(Token { op: side.receive(), index });
+            }
+        }
     }
 
     /// Sets when a relayed connection is looked at next.

@@ -120,3 +120,85 @@ fn ten_thousand_connections() {
     drop(pairs);
     rig.stop();
 }
+
+/// Two workers accept from the same listener: both get connections, and both notice a publish.
+#[test]
+fn two_workers_share_a_listener() {
+    let server = server();
+    let mut config = config("127.0.0.1:0", &[server.local_addr().unwrap()]);
+    config.workers = 2;
+    let listeners = open_listeners(&config).unwrap();
+    let publisher = Publisher::new(2);
+    publisher.publish(friendly(OnRevoke::Cut));
+    let flows = Arc::new(FlowTable::new(1024).unwrap());
+    let counts = [Arc::new(ProxyCounters::new(1)), Arc::new(ProxyCounters::new(1))];
+    let parts = (0..2).map(|worker| ProxyParts {
+        worker,
+        reader: publisher.reader(worker),
+        flows: Arc::clone(&flows),
+        counters: Arc::default(),
+        records: Arc::default(),
+        proxy: Arc::clone(&counts[worker]),
+    });
+    let proxy = Proxy::start(config, listeners, parts.collect()).unwrap();
+    let to = proxy.status().listen[0];
+    let mut pairs: Vec<_> =
+        (0..40).map(|_| (from(FRIEND, to).unwrap(), server.accept().unwrap().0)).collect();
+    for (client, served) in &mut pairs {
+        passes(client, served, b"x");
+    }
+    let live = || counts.iter().map(|counts| counts.live.get()).collect::<Vec<_>>();
+    assert_eq!(live().iter().sum::<u64>(), 40);
+    assert!(live().iter().all(|live| *live > 0), "one does all the work: {:?}", live());
+    publisher.publish(sample().build());
+    proxy.waker().wake();
+    eventually("all are cut", || live() == [0, 0]);
+    proxy.stop(Duration::ZERO);
+}
+
+/// While strangers knock as fast as they can, a connection that stands is served.
+#[test]
+fn a_flood_of_denied_clients_does_not_starve_others() {
+    let server = server();
+    let rig = Rig::new(&server);
+    let (mut client, mut served) = rig.pair(&server);
+    let to = rig.address;
+    let flood: Vec<_> = (0..3)
+        .map(|_| {
+            thread::spawn(move || {
+                for _ in 0..2000 {
+                    drop(from(STRANGER, to));
+                }
+            })
+        })
+        .collect();
+    let mut answered = 0_u32;
+    while flood.iter().any(|thread| !thread.is_finished()) {
+        passes(&mut client, &mut served, b"question");
+        passes(&mut served, &mut client, b"answer");
+        answered += 1;
+    }
+    flood.into_iter().for_each(|thread| thread.join().unwrap());
+    eventually("all are refused", || rig.refused(Refusal::Policy) == 6000);
+    assert!(answered > 20, "{answered} answers while {} clients were refused", 6000);
+    rig.stop();
+}
+
+/// A silent connection waits in the cheapest way, and is as quick as any when it speaks.
+#[test]
+fn a_connection_that_dozes_wakes_up() {
+    let server = server();
+    let rig = Rig::new(&server);
+    let (mut client, mut served) = rig.pair(&server);
+    for _ in 0..2 {
+        passes(&mut client, &mut served, b"x");
+        sleep(Duration::from_millis(2500));
+        passes(&mut served, &mut client, &[3; 100_000]);
+    }
+    sleep(Duration::from_millis(2500));
+    drop(client);
+    assert_eq!(end_of(&mut served), Ok(0));
+    drop(served);
+    eventually("it is over", || rig.ended(Fate::Finished) == 1);
+    rig.stop();
+}

@@ -171,3 +171,50 @@ fn wrong_numbers_and_contradictions_are_named() {
     let error = Proxy::start(config, listeners, Vec::new()).err().unwrap();
     assert_eq!(error.to_string(), "proxy p: there are 0 sets of parts; there must be 1");
 }
+
+#[test]
+fn a_prefix_holds_its_addresses_and_no_others() {
+    for (base, bits, inside, outside) in [
+        ("10.1.2.3", 8, "10.255.0.1", "11.0.0.1"),
+        ("10.1.2.3", 32, "10.1.2.3", "10.1.2.2"),
+        ("0.0.0.0", 0, "255.1.1.1", "::1"),
+        ("fd00::1", 64, "fd00::ffff", "fd00:0:0:1::1"),
+        ("::", 0, "fd00::1", "10.0.0.1"),
+        ("fd00::1", 128, "fd00::1", "fd00::2"),
+    ] {
+        let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().unwrap());
+        let prefix = Prefix { address: address(base), bits };
+        assert!(prefix.contains(address(inside)) && !prefix.contains(address(outside)), "{base}/{bits}");
+    }
+    let nonsense = Prefix { address: Address::v4([10, 0, 0, 0]), bits: 33 };
+    assert!(!nonsense.contains(Address::v4([10, 0, 0, 0])));
+}
+
+#[test]
+fn what_a_kernel_lacks_is_named() {
+    let config = config("127.0.0.1:0", &["127.0.0.1:1".parse().unwrap()]);
+    let denied = || io::Error::from_raw_os_error(libc::EPERM);
+    for (problem, expected) in [
+        (
+            ProxyProblem::Ring(RingError::Lacks("ring of provided buffers", "5.19")),
+            "proxy p: this kernel's io_uring has no ring of provided buffers: it needs Linux 5.19 or later",
+        ),
+        (
+            ProxyProblem::Ring(RingError::NoSupport(denied())),
+            "proxy p: io_uring cannot be used: Operation not permitted (os error 1); it needs CONFIG_IO_URING and that \
+             the sysctl kernel.io_uring_disabled lets this process use it",
+        ),
+        (
+            ProxyProblem::Transparent(denied()),
+            "proxy p: a transparent listener or a kept source address needs IP_TRANSPARENT: Operation not permitted (os \
+             error 1); give the process CAP_NET_ADMIN",
+        ),
+        (
+            ProxyProblem::Files { needed: 9, limit: 8 },
+            "proxy p: connections_max and pipes of the proxies here need 9 open files, and this process may have 8: raise \
+             the limit (LimitNOFILE= in a systemd unit) or lower connections_max",
+        ),
+    ] {
+        assert_eq!(config.refuse(problem).to_string(), expected);
+    }
+}

@@ -6,6 +6,7 @@ mod life;
 mod limits;
 mod relay;
 mod rules;
+mod transparent;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -88,6 +88,21 @@ fn another_back_end_is_tried_and_none_is_told() {
     rig.stop();
 }
 
+/// The server sees the client's own address where that is asked for.
+#[test]
+fn the_source_can_be_kept() {
+    let server = server();
+    for (keep, expected) in [(false, "127.0.0.1"), (true, FRIEND)] {
+        let mut config = config("127.0.0.1:0", &[server.local_addr().unwrap()]);
+        config.keep_source = keep;
+        let rig = Rig::with(config);
+        let (mut client, mut served) = rig.pair(&server);
+        assert_eq!(served.peer_addr().unwrap().ip().to_string(), expected);
+        passes(&mut client, &mut served, b"x");
+        rig.stop();
+    }
+}
+
 /// Much data to a slow reader: the sender is held up, nothing is lost, and little waits here.
 #[test]
 fn a_slow_reader_holds_its_sender_up() {
