@@ -329,6 +329,9 @@ impl Drop for Ring {
                 break;
             }
         }
+        // The kernel ends a ring some time after it was closed; its files are let go of now, so that the listeners are
+        // closed when their owner closes them.
+        let _ = self.uring.submitter().unregister_files();
         if self.under_way > 0
             && let Some(Memory { pool, peers, targets, .. }) = self.memory.take()
         {
