@@ -100,7 +100,7 @@ fn batched(table: &FlowTable, keys: &[FlowKey]) -> usize {
 /// `count` keys from flow `first` on, in an order that has nothing to do with how they were inserted.
 fn keys(first: u32, count: u32) -> Vec<FlowKey> {
     let mut order: Vec<u32> = (first..first + count).collect();
-    bench::bed::statistics::Random(7).shuffle(&mut order);
+    bench::measure::statistics::Random(7).shuffle(&mut order);
     order
         .into_iter()
         .map(|n| flows::sockets(n, WORKLOADS, RULES))

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bench::bed::statistics::Random;
+use bench::measure::statistics::Random;
 use bench::noop::NoOp;
 use bench::path::{Frames, Path, pipeline};
 use bench::{estate, flows, sizes};

@@ -45,6 +45,7 @@ fn start(state: &Path) -> Result<Arc<Engine>, Failed> {
     let parts = Parts {
         workers: vec![worker],
         wires: vec!["w".into()],
+        proxies: Vec::new(),
         store,
         flows: None,
         timeout: Duration::from_secs(5),

@@ -9,12 +9,10 @@
 //! Generator and sinks run on [`CPU_ENDS`], all that the candidate does on [`CPU_CANDIDATE`]: the NAPI contexts of
 //! `d0` and `d1` are threads pinned there, and receive packet steering takes what leaves `d1` back to the first.
 
-pub mod canary;
 pub mod candidate;
 pub mod intent;
 pub mod kernel;
 pub mod record;
-pub mod statistics;
 pub mod traffic;
 pub mod trial;
 pub mod wire;
@@ -29,12 +27,10 @@ use lab::{End, LabError, Namespace, veth};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::sched_setaffinity;
 
-/// Where generator and sinks run.
-pub const CPU_ENDS: usize = 0;
-/// Where the candidate runs.
-pub const CPU_CANDIDATE: usize = 1;
+pub use crate::measure::{CPU_CANDIDATE, CPU_ENDS, pin};
+use crate::measure::{MeasureError, cpu_set};
 
 /// Link names: the generator's end, the candidate's two, the sink's.
 pub const LINKS: [&str; 4] = ["rfg0", "rfd0", "rfd1", "rfs0"];
@@ -45,7 +41,7 @@ pub const MACS: [Mac; 4] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [2, 0, 0, 0,
 pub const ROLES: [&str; 3] = ["gen", "dut", "snk"];
 
 /// Why the comparison cannot go on.
-pub type BedError = Box<dyn std::error::Error + Send + Sync>;
+pub type BedError = MeasureError;
 
 /// The three namespaces and the two cables. Removed when dropped.
 #[derive(Debug)]
@@ -139,20 +135,6 @@ pub fn index(namespace: &Namespace, link: &str) -> Result<u32, BedError> {
 pub fn index_here(link: &str) -> io::Result<u32> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     Ok(name_to_index(socket, link)?)
-}
-
-/// Pins the calling thread.
-///
-/// # Errors
-/// If the machine has no such CPU.
-pub fn pin(cpu: usize) -> io::Result<()> {
-    Ok(sched_setaffinity(None, &cpu_set(cpu))?)
-}
-
-fn cpu_set(cpu: usize) -> CpuSet {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    set
 }
 
 /// Runs a program inside a namespace and returns what it printed.

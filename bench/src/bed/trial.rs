@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::canary::{jiffies, sing};
 use super::candidate::Candidate;
 use super::traffic::{ALLOWED_PORT, Counts, DENIED_PORT, Load, Outcome, Plan, Segment, WINDOW};
 use super::{Bed, BedError, CPU_CANDIDATE, CPU_ENDS};
+use crate::measure::canary::{jiffies, sing};
 
 /// What a trial sends and for how long.
 #[derive(Clone, Copy, Debug, Serialize)]

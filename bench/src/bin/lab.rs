@@ -8,10 +8,10 @@ use std::process::{ExitCode, exit};
 
 use bench::bed::candidate::Candidate;
 use bench::bed::record::{Record, Round};
-use bench::bed::statistics::Random;
 use bench::bed::traffic::{Plan, carry_out};
 use bench::bed::trial::{self, Shape};
 use bench::bed::{Bed, BedError};
+use bench::measure::statistics::Random;
 use clap::{Parser, Subcommand, ValueEnum as _};
 use lab::{LabLock, missing, remove_leftovers};
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
-use super::{BedError, CPU_CANDIDATE, CPU_ENDS, pin};
+use super::{CPU_CANDIDATE, CPU_ENDS, MeasureError, pin};
 
 /// Steps of the integer loop and of the walk: some 20 ms each on the machine this was written on.
 const INTEGER_STEPS: u64 = 20_000_000;
@@ -18,9 +18,9 @@ const WALK_LINES: usize = 1 << 15;
 ///
 /// # Errors
 /// If a CPU cannot be had.
-pub fn sing() -> Result<[u64; 2], BedError> {
+pub fn sing() -> Result<[u64; 2], MeasureError> {
     let [ends, candidate] = [CPU_ENDS, CPU_CANDIDATE].map(|cpu| thread::spawn(move || timed(cpu)));
-    let join = |handle: thread::JoinHandle<std::io::Result<u64>>| -> Result<u64, BedError> {
+    let join = |handle: thread::JoinHandle<std::io::Result<u64>>| -> Result<u64, MeasureError> {
         Ok(handle.join().map_err(|_| "the canary died")??)
     };
     Ok([join(ends)?, join(candidate)?])
@@ -67,7 +67,7 @@ pub struct Jiffies {
 ///
 /// # Errors
 /// If it is not as proc(5) says.
-pub fn jiffies(cpu: usize) -> Result<Jiffies, BedError> {
+pub fn jiffies(cpu: usize) -> Result<Jiffies, MeasureError> {
     let text = fs::read_to_string("/proc/stat")?;
     let name = format!("cpu{cpu} ");
     let line = text.lines().find(|line| line.starts_with(&name)).ok_or("no such CPU in /proc/stat")?;
