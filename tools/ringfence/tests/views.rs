@@ -108,11 +108,18 @@ fn events() {
     let lines: Vec<Value> = denied.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["event"]), (6, &Value::from("following")), "{denied}");
     assert!(lines[1..].iter().all(|line| line["event"] == "denied" && line["rule"].is_string()), "{denied}");
-    let told = ask(&["flows", "--follow", "--limit", "40"]);
-    assert_eq!(told.lines().count(), 40, "{told}");
-    for word in ["opened", "ended", "denied", "shop-to-db", "->"] {
+    let told = ask(&["flows", "--follow", "--limit", "100"]);
+    assert_eq!(told.lines().count(), 100, "{told}");
+    for word in ["opened", "denied", "shop-to-db", "->"] {
         assert!(told.contains(word), "{word}: {told}");
     }
+    // A flow ends when it was silent for long enough.
+    until("the end of a flow", || {
+        let told = ask(&["flows", "--follow", "--limit", "200"]);
+        let ended = told.lines().find(|line| line.contains("ended"))?;
+        assert!(ended.contains(" packets, ") && ended.contains(" bytes"), "{ended}");
+        Some(())
+    });
     let one = ask(&["flows", "--follow", "--from", "app=shop", "--to", "role=db", "--limit", "1", "--json"]);
     let line: Value = serde_json::from_str(one.lines().last().unwrap()).unwrap();
     assert_eq!(line["source"]["labels"]["app"][0], "shop", "{one}");

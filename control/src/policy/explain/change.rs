@@ -45,6 +45,14 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Whether it turns enforcement down: that opens more than `opens` tells, for whoever is no workload too.
+    #[must_use]
+    pub fn turns_enforcement_down(&self) -> bool {
+        self.made.iter().any(|edit| matches!(edit, Edit::Enforcement { .. }))
+    }
+}
+
 impl PartialEq for Change {
     fn eq(&self, other: &Self) -> bool {
         let parts = |one: &Self| (one.edits.clone(), one.verdict, one.opens, one.closes);

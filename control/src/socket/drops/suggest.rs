@@ -30,7 +30,7 @@ pub struct Suggestion {
     /// By which rule or default.
     pub rule: String,
     /// The smallest change that allows it, with how many other pairs of workloads it opens (`null`: too many to
-    /// count); none if it is allowed already.
+    /// count), one that turns enforcement down only if there is no other; none if it is allowed already.
     #[schema(value_type = Option<Object>)]
     pub change: Option<Change>,
     /// Other changes that do.
@@ -69,7 +69,13 @@ pub(super) fn suggestions(engine: &Engine, chosen: &[Dropped], limit: usize) -> 
         let [_, protocol, high, low] = key.to_be_bytes();
         let key = ServiceKey::new(protocol, u16::from_be_bytes([high, low]));
         let Ok(explained) = explain(side.policy, side.compiled, &source, &destination, key) else { continue };
-        let is_denied = explained.verdict != "allow";
+        let mut changes: Vec<Change> = Vec::new();
+        if explained.verdict != "allow" {
+            changes.extend(explained.change.into_iter().chain(explained.alternatives));
+            // The sort is stable: among the others the smallest stays first.
+            changes.sort_by_key(Change::turns_enforcement_down);
+        }
+        let mut changes = changes.into_iter();
         let [source, destination] = ends;
         told.push(Suggestion {
             source,

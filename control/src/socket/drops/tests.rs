@@ -121,4 +121,12 @@ fn a_suggestion_is_the_smallest_change_and_says_what_else_it_opens() {
     assert_eq!((&first["change"]["opens"], &first["change"]["closes"]), (&json!(0), &json!(0)));
     assert!(first["change"]["edits"][0].as_str().unwrap().contains("tcp/5433"), "{first}");
     assert!(!first["alternatives"].as_array().unwrap().is_empty(), "{first}");
+    // For somebody unknown, turning enforcement down is no more edits than a rule, and opens the workload to everybody.
+    drop_one(&worker, DropReason::Policy, Some(("192.0.2.9", "10.0.0.2")), TCP | 5432);
+    let told = ask(&engine, "suggest=1&from=unknown");
+    let change = &told["suggestions"][0]["change"];
+    assert!(
+        change["edits"].to_string().contains("192.0.2.9") && !change.to_string().contains("enforcement"),
+        "{told}"
+    );
 }

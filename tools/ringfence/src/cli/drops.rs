@@ -5,14 +5,21 @@ use serde_json::Value;
 
 use super::DropsArgs;
 use super::print::{self, Tone, ago, count, labels, list, out, table, toned, who, word};
-use super::told;
+use super::{hint, told};
 use crate::client::{self, query};
 use crate::outcome::Outcome;
 
 /// What was dropped.
 pub(super) fn drops(args: &DropsArgs) -> Outcome {
     let answer = client::get(&args.read.daemon.socket, &query("/v1/drops", &args.parameters()))?;
-    if args.read.json { print::json(&answer) } else { out(&text(&answer, Timestamp::now())) }
+    if args.read.json {
+        return print::json(&answer);
+    }
+    let mut text = text(&answer, Timestamp::now());
+    if answer["matching"] == 0 {
+        text.push_str(&hint::rule(&args.read.daemon.socket, args.rule.as_deref()));
+    }
+    out(&text)
 }
 
 fn text(answer: &Value, now: Timestamp) -> String {

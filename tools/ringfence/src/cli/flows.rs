@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::FlowsArgs;
 use super::print::{self, Tone, count, labels, list, out, toned, who, word};
-use super::{follow, view_args::FlowOrder};
+use super::{follow, hint, view_args::FlowOrder};
 use crate::client::{self, query};
 use crate::outcome::Outcome;
 
@@ -24,7 +24,14 @@ pub(super) fn flows(args: &FlowsArgs) -> Outcome {
     });
     parameters.push(("sort", order.map(str::to_owned)));
     let answer = client::get(&args.read.daemon.socket, &query("/v1/flows", &parameters))?;
-    if args.read.json { print::json(&answer) } else { out(&table(&answer)) }
+    if args.read.json {
+        return print::json(&answer);
+    }
+    let mut text = table(&answer);
+    if list(&answer["flows"]).is_empty() {
+        text.push_str(&hint::rule(&args.read.daemon.socket, args.filter.rule.as_deref()));
+    }
+    out(&text)
 }
 
 fn table(answer: &Value) -> String {

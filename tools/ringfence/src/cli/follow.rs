@@ -90,9 +90,10 @@ impl Columns {
         };
         let verdict = Tone::of_verdict(&event["verdict"], &event["potential"]);
         format!(
-            "{time:12} {what:15} {} {source:from$} -> {destination:to$} {service:wide$} {}{observed}{counts}\n",
+            "{time:12} {what:15} {} {source:from$} -> {destination:to$} {service:wide$} {}{observed}{counts} ({})\n",
             verdict.paint(&format!("{:6}", word(&event["verdict"]))),
             word(&event["rule"]),
+            word(&event["wire"]),
             from = self.ends[0],
             to = self.ends[1],
             wide = self.service,
@@ -128,6 +129,7 @@ mod tests {
     fn event(kind: &str, source: &str, port: u16) -> Value {
         json!({
             "event": kind, "at": "2026-11-22T17:40:11.123456Z", "verdict": "allow", "rule": "shop-to-db",
+            "wire": "uplink",
             "source": {"address": source, "port": port, "who": {"kind": "workload", "name": "web"}},
             "destination": {"address": "fd00::2", "port": 443, "who": {"kind": "unknown"}},
             "service": "tcp/443", "potential": null, "packets": [3, 4], "bytes": [1000, 500],
@@ -141,19 +143,20 @@ mod tests {
         let long = columns.line(&event("opened", "192.0.2.100", 50_000));
         assert_eq!(
             long,
-            "17:40:11.123 opened          allow  web 192.0.2.100:50000 -> [fd00::2]:443 tcp/443 shop-to-db\n"
+            "17:40:11.123 opened          allow  web 192.0.2.100:50000 -> [fd00::2]:443 tcp/443 shop-to-db (uplink)\n"
         );
         let mut ended = event("ended", "10.0.0.1", 1);
         ended["ending"] = json!("timed-out");
         let short = columns.line(&ended);
         assert_eq!(short.find("->"), long.find("->"), "{short}");
         assert!(
-            short.contains("ended timed-out") && short.ends_with("shop-to-db, 7 packets, 1 500 bytes\n"),
+            short.contains("ended timed-out")
+                && short.ends_with("shop-to-db, 7 packets, 1 500 bytes (uplink)\n"),
             "{short}"
         );
         let mut potential = event("opened", "10.0.0.1", 1);
         potential["potential"] = json!("default/deny");
-        assert!(columns.line(&potential).ends_with("shop-to-db, but for observe: default/deny\n"));
+        assert!(columns.line(&potential).ends_with("shop-to-db, but for observe: default/deny (uplink)\n"));
         let lost = columns.line(
             &json!({"event": "lost", "at": "2026-11-22T17:40:12Z", "by_workers": 5, "by_client": 1200}),
         );

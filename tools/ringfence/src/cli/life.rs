@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::policy::{candidate, sources};
-use super::print::{self, count, list, out, table, word};
+use super::print::{self, count, list, out, second, table, word};
 use super::{CandidateArgs, ConfirmArgs, DropArgs, ReadArgs, StageArgs};
 use crate::client;
 use crate::outcome::Outcome;
@@ -65,7 +65,7 @@ pub(super) fn drafts(args: &ReadArgs) -> Outcome {
     let rows = all.iter().map(|draft| {
         vec![
             word(&draft["name"]),
-            word(&draft["at"]).chars().take(19).collect::<String>().replace('T', " "),
+            second(&draft["at"]),
             word(&draft["policy_hash"]).chars().take(12).collect(),
             word(&draft["uid"]),
             word(&draft["rules"]),
@@ -118,7 +118,6 @@ fn told(answer: &Value) -> String {
         Some(0) => "nothing is missing".to_owned(),
         _ => format!("{} events are missing", count(&recorded["missed"])),
     };
-    let second = |value: &Value| word(value).chars().take(19).collect::<String>().replace('T', " ");
     let mut text = format!(
         "record: {} flows from {} to {} (UTC), {missed}\n{} would become allowed, {} denied\n",
         count(&recorded["flows"]),

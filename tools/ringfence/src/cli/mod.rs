@@ -6,6 +6,7 @@ mod diff;
 mod drops;
 mod flows;
 mod follow;
+mod hint;
 mod import;
 mod life;
 mod map;

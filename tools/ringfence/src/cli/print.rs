@@ -154,14 +154,19 @@ pub(crate) fn ago(at: &Value, now: Timestamp) -> String {
     }
 }
 
+/// A time to the second: `2026-11-22 17:40:11`, of UTC.
+pub(crate) fn second(value: &Value) -> String {
+    word(value).chars().take(19).collect::<String>().replace('T', " ")
+}
+
 /// How much of what happened the flow records hold.
 pub(crate) fn completeness(known: &Value) -> String {
-    let (from, to) = (word(&known["from"]), word(&known["to"]));
+    let (from, to) = (second(&known["from"]), second(&known["to"]));
     if known["complete"] == true {
-        return format!("complete from {from} to {to}\n");
+        return format!("complete from {from} to {to} (UTC)\n");
     }
     format!(
-        "not complete from {from} to {to}: {} events were missed, and the daemon was down {} times\n",
+        "not complete from {from} to {to} (UTC): {} events were missed, and the daemon was down {} times\n",
         count(&known["missed"]),
         count(&known["gaps"])
     )

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::RecordsArgs;
-use super::print::{self, Tone, count, list, out, toned, who, word};
+use super::print::{self, Tone, count, list, out, second, toned, who, word};
+use super::{RecordsArgs, hint};
 use crate::client::{self, query};
 use crate::outcome::Outcome;
 
@@ -32,14 +32,22 @@ pub(super) fn records(args: &RecordsArgs) -> Outcome {
                 .of(format!("{verdict}\n{}", word(&one["rule"]))),
             plain(count(&one["flows"])),
             plain(format!("{}\n{}", count(&one["packets"]), count(&one["bytes"]))),
-            plain(format!("{}\n{}", word(&one["first_seen"]), word(&one["last_seen"]))),
+            plain(format!("{}\n{}", second(&one["first_seen"]), second(&one["last_seen"]))),
         ]
     });
-    let header =
-        ["SOURCE", "DESTINATION", "SERVICE", "VERDICT", "FLOWS", "PACKETS\nBYTES", "FIRST SEEN\nLAST SEEN"];
+    let header = [
+        "SOURCE",
+        "DESTINATION",
+        "SERVICE",
+        "VERDICT",
+        "FLOWS",
+        "PACKETS\nBYTES",
+        "FIRST SEEN (UTC)\nLAST SEEN",
+    ];
     let mut text = toned(&header, rows);
     if text.is_empty() {
         text = "no records\n".into();
+        text.push_str(&hint::rule(&args.read.daemon.socket, args.filter.rule.as_deref()));
     }
     if answer["more"] == true {
         text.push_str("there are more; narrow the filter or raise --limit\n");

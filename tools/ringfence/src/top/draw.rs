@@ -10,8 +10,8 @@ use super::grid::{Cell, Grid};
 use super::model::{Model, Pane};
 use super::state::{KEYS, State};
 
-/// Rows of the wires' and of the workers' tables where others need room too.
-const FEW: usize = 4;
+/// Rows of the wires' and of the workers' tables on a small screen; a fifth of a larger one.
+const FEW: u16 = 4;
 /// The least that a column of words has.
 const SHARE_MIN: u16 = 10;
 /// From this width on, rules have more room than drops, whose names are short.
@@ -63,7 +63,8 @@ fn places(area: Rect, model: &Model, state: &State) -> Vec<(Pane, Rect)> {
     }
     let rows = |pane| model.grid(pane).rows.len();
     // A line of headings above each.
-    let length = |rows: usize| Constraint::Length(u16::try_from(rows.clamp(1, FEW) + 1).unwrap_or(2));
+    let few = FEW.max(area.height / 5);
+    let length = |rows: usize| Constraint::Length(u16::try_from(rows.max(1)).unwrap_or(few).min(few) + 1);
     let below = (rows(Pane::Drops).max(rows(Pane::Rules))).clamp(3, 8) + 1;
     let below = Constraint::Length(u16::try_from(below).unwrap_or(4));
     let constraints = [length(rows(Pane::Wires)), length(rows(Pane::Workers)), Constraint::Min(4), below];

@@ -185,7 +185,7 @@ fn wires(before: &Sample, after: &Sample, seconds: f64) -> Grid {
             Cell::Text(format!("{} {}", state("inside"), state("outside"))),
         ]
     };
-    Grid { title: "wires", columns: WIRES, rows: each.into_iter().map(row).collect(), first_sort: 0 }
+    Grid { title: "wires", columns: WIRES, rows: each.into_iter().map(row).collect(), first_sort: 2 }
 }
 
 fn workers(before: &Sample, after: &Sample, seconds: f64) -> Grid {
