@@ -84,13 +84,8 @@ pub(super) fn suggestions(engine: &Engine, chosen: &[Dropped], limit: usize) -> 
             count: one.count.count,
             verdict: explained.verdict,
             rule: explained.rule,
-            change: explained.change.filter(|_| is_denied),
-            alternatives: explained
-                .alternatives
-                .into_iter()
-                .filter(|_| is_denied)
-                .take(ALTERNATIVES)
-                .collect(),
+            change: changes.next(),
+            alternatives: changes.take(ALTERNATIVES).collect(),
         });
     }
     told

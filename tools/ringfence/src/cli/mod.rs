@@ -33,7 +33,7 @@ pub(crate) use policy_args::{
     Candidate, CandidateArgs, ConfirmArgs, DropArgs, PolicyCommand, PublishArgs, RollbackArgs, StageArgs,
 };
 
-pub(crate) use completions::CompletionsArgs;
+pub(crate) use completions::{CompletionsArgs, ManArgs};
 pub(crate) use life::time;
 pub(crate) use map::MapArgs;
 pub(crate) use propose::ProposeArgs;
@@ -191,6 +191,11 @@ worker's thread uses of a core, where the daemon is on this machine.")]
   ringfence completions zsh > ~/.zfunc/_ringfence
   ringfence completions fish > ~/.config/fish/completions/ringfence.fish")]
     Completions(CompletionsArgs),
+    /// Print a manual page, of all of ringfence or of one command.
+    #[command(after_help = "Examples:
+  ringfence man | man -l -
+  ringfence man policy publish > ringfence-policy-publish.1")]
+    Man(ManArgs),
     /// Print the version.
     Version,
 }
@@ -338,6 +343,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         },
         Command::Schema => print::json(&control::policy::json_schema()),
         Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Version => print::out(&format!("ringfence {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }

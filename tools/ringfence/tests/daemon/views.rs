@@ -60,6 +60,8 @@ fn what_is_not_known_is_refused_with_what_is_legal() {
         (&["top", "--interval", "10ms"], 2, "at least 100ms"),
         (&["top", "--once", "--size", "8x2"], 2, "80x24"),
         (&["completions", "tcsh"], 2, "fish"),
+        (&["man", "flow"], 2, "records"),
+        (&["man", "policy", "publish"], 0, ".TH ringfence-policy-publish"),
     ] {
         let output = daemon.ask(arguments);
         let said = text(&output.stdout) + &text(&output.stderr);
