@@ -94,7 +94,7 @@ impl Hits {
     }
 
     /// Looks at some of the counters, to see which have grown by `now`. Takes bounded time: all of up to
-    /// [`seen::LOOKS`] rules each time, more in turns.
+    /// `seen::LOOKS` rules each time, more in turns.
     pub fn look(&mut self, now: Timestamp) {
         for (live, _) in &mut self.live {
             live.seen.look(&live.snapshot.hits, now);
