@@ -61,6 +61,7 @@ First steps:
   ringfence explain --policy policy.yaml web-1 db-1 tcp/5432
                                                 what would happen, and which rule decides?
   ringfence run --config ringfence.yaml         enforce it
+  ringfence top                                 see it at work
 
 Exit status: 0 done; 1 refused or failed, with a message on stderr; 2 bad usage.";
 

@@ -185,7 +185,32 @@ fn wires(before: &Sample, after: &Sample, seconds: f64) -> Grid {
             Cell::Text(format!("{} {}", state("inside"), state("outside"))),
         ]
     };
-    Grid { title: "wires", columns: WIRES, rows: each.into_iter().map(row).collect(), first_sort: 2 }
+    let mut rows: Vec<Vec<Cell>> = each.into_iter().map(row).collect();
+    rows.extend(proxies(before, after, seconds));
+    Grid { title: "wires", columns: WIRES, rows, first_sort: 2 }
+}
+
+/// Proxies, beside the wires: they move bytes, and refuse connections where a wire drops frames.
+fn proxies(before: &Sample, after: &Sample, seconds: f64) -> Vec<Vec<Cell>> {
+    let each = joined(&before.status["proxies"], &after.status["proxies"], |proxy| word(&proxy["name"]));
+    let row = |(old, new): (&Value, &Value)| {
+        let bytes = ["bytes_from_clients", "bytes_from_servers"];
+        let bytes: f64 = bytes.iter().map(|key| rate(&old[*key], &new[*key], seconds)).sum();
+        let refused = |proxy: &Value| -> Value {
+            let counts = list(&proxy["refused"]).iter().filter_map(|one| one["count"].as_u64());
+            if proxy.is_null() { Value::Null } else { json!(counts.sum::<u64>()) }
+        };
+        vec![
+            Cell::Text(format!("{} (proxy)", word(&new["name"]))),
+            Cell::None,
+            Cell::Bits(8.0 * bytes),
+            Cell::None,
+            Cell::Rate(rate(&refused(old), &refused(new), seconds)),
+            Cell::None,
+            Cell::Text(format!("{} open", new["open"])),
+        ]
+    };
+    each.into_iter().map(row).collect()
 }
 
 fn workers(before: &Sample, after: &Sample, seconds: f64) -> Grid {

@@ -161,6 +161,21 @@ fn figures_are_differences_over_time() {
 }
 
 #[test]
+fn proxies_stand_beside_wires() {
+    let start = Instant::now();
+    let with_proxy = |second: u64| {
+        let mut sample = sample(start, second);
+        sample.status["proxies"] = json!([{"name": "edge", "open": 7, "bytes_from_clients": second * 1000,
+            "bytes_from_servers": second * 9000, "refused": [{"reason": "policy", "count": second * 3}]}]);
+        sample
+    };
+    let told = Model::between(&with_proxy(1), &with_proxy(3)).json("edge");
+    let expected = json!([{"wire": "edge (proxy)", "frames_per_s": null, "bits_per_s": 80_000.0,
+        "forwarded_per_s": null, "drops_per_s": 3.0, "lost_per_s": null, "ports": "7 open"}]);
+    assert_eq!(told["wires"], expected);
+}
+
+#[test]
 fn a_restart_of_the_daemon_is_no_negative_rate() {
     let start = Instant::now();
     let told = Model::between(
