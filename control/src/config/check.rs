@@ -3,6 +3,7 @@
 mod proxies;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde_saphyr::Spanned;
 
 use super::accounts::{Accounts, Principals};
 use super::file::{self, Number, Raw, Text, span_of};
-use super::{Config, DEFAULT_SOCKET, Fail, Mode, Port, Socket, SourceCheck, Wire};
+use super::{Admission, Config, DEFAULT_SOCKET, Fail, Http, Mode, Port, Socket, SourceCheck, Wire};
 use crate::policy::diagnostics::{Code, Finding, Sink, Span};
 use crate::policy::{Diagnostics, SourceFile};
 use crate::store;
@@ -31,6 +32,7 @@ const MODES: &[(&str, Mode)] = &[
 const FAILS: &[(&str, Fail)] = &[("closed", Fail::Closed), ("open", Fail::Open)];
 const SOURCE_CHECKS: &[(&str, SourceCheck)] =
     &[("strict", SourceCheck::Strict), ("known", SourceCheck::Known)];
+const ADMISSIONS: &[(&str, Admission)] = &[("token", Admission::Token), ("anyone", Admission::Anyone)];
 
 pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Config, Diagnostics> {
     let mut check = Check { sink: Sink::new(files), base, accounts: Accounts::read() };
@@ -46,6 +48,7 @@ pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Confi
             ..store::Limits::default()
         },
         socket: check.socket(&raw.socket),
+        http: raw.http.as_ref().map(|http| check.http(http)),
         read: check.principals(&raw.access.read),
         change: check.principals(&raw.access.change),
         flows: check.number("flows.capacity", &raw.flows.capacity, 1 << 18, 1024..=1 << 26),
@@ -219,6 +222,23 @@ impl Check<'_> {
             body_bytes: body << 20,
             connections: self.number("socket.connections", &socket.connections, 64, 1..=1024),
             timeout: self.millis("socket.timeout_ms", &socket.timeout_ms, 30_000, 100),
+        }
+    }
+
+    fn http(&mut self, http: &file::Http) -> Http {
+        let listen = http.listen.value.parse().ok().filter(|at: &SocketAddr| at.ip().is_loopback());
+        if listen.is_none() {
+            let message =
+                format!("`http.listen` cannot be `{}`: it must be a loopback address", http.listen.value);
+            self.sink.push(Finding::error(Code::WrongType, span_of(&http.listen.referenced), message).help(
+                "write 127.0.0.1:PORT or \"[::1]:PORT\"; what is asked from elsewhere comes through a tunnel",
+            ));
+        }
+        Http {
+            listen: listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            namespace: http.namespace.as_ref().map(|path| self.path(path)),
+            read: self.word("http.read", &http.read, ADMISSIONS),
+            metrics: self.word("http.metrics", &http.metrics, ADMISSIONS),
         }
     }
 

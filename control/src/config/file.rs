@@ -30,6 +30,7 @@ pub(super) struct Raw {
     pub(super) history: History,
     #[serde(default)]
     pub(super) socket: Socket,
+    pub(super) http: Option<Http>,
     #[serde(default)]
     pub(super) access: Access,
     #[serde(default)]
@@ -139,6 +140,15 @@ pub(super) struct Socket {
     pub(super) body_mebibytes: Number,
     pub(super) connections: Number,
     pub(super) timeout_ms: Number,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Spanned<String>,
+    pub(super) namespace: Text,
+    pub(super) read: Text,
+    pub(super) metrics: Text,
 }
 
 #[derive(Default, Deserialize)]

@@ -8,6 +8,7 @@ mod proxy;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub history: store::Limits,
     /// The control socket.
     pub socket: Socket,
+    /// The same over a loopback address, for browsers and scrapers.
+    pub http: Option<Http>,
     /// Who may ask, besides root and the daemon's own user.
     pub read: Principals,
     /// Who may ask and change, besides root and the daemon's own user.
@@ -134,6 +137,29 @@ pub struct Socket {
     pub connections: usize,
     /// Time to send a request, and to take its answer.
     pub timeout: Duration,
+}
+
+/// The control socket's requests over a loopback address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The address; port 0 is any that is free.
+    pub listen: SocketAddr,
+    /// The network namespace to listen in; the daemon's own if not told.
+    pub namespace: Option<PathBuf>,
+    /// Who may read.
+    pub read: Admission,
+    /// Who may read the metrics.
+    pub metrics: Admission,
+}
+
+/// Who may read over the loopback address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// Who shows a token.
+    #[default]
+    Token,
+    /// Every local user.
+    Anyone,
 }
 
 impl Config {

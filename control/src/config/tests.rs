@@ -56,6 +56,24 @@ fn exporters_are_off_unless_told_and_have_defaults() {
     assert_eq!(jsonl.settings.events, ["ended"]);
 }
 
+#[test]
+fn loopback_is_asked_for() {
+    assert_eq!(parse("").unwrap().http, None);
+    for (text, listen) in
+        [("127.0.0.1:7077", "127.0.0.1:7077"), ("127.8.8.8:0", "127.8.8.8:0"), ("[::1]:80", "[::1]:80")]
+    {
+        let http =
+            parse(&format!("http: {{listen: \"{text}\", metrics: anyone, namespace: ns}}\n")).unwrap().http;
+        let expected = Http {
+            listen: listen.parse().unwrap(),
+            namespace: Some("/etc/ringfence/ns".into()),
+            read: Admission::Token,
+            metrics: Admission::Anyone,
+        };
+        assert_eq!(http, Some(expected), "{text}");
+    }
+}
+
 /// Name, text, then line, column and a part of the message of each fault.
 pub(super) type Refusal = (&'static str, &'static str, &'static [(u32, u32, &'static str)]);
 
@@ -72,6 +90,12 @@ const REFUSALS: &[Refusal] = &[
     ("mode", "socket: {mode: \"0999\"}\n", &[(1, 16, "permission")]),
     ("setuid", "socket: {mode: \"4660\"}\n", &[(1, 16, "permission")]),
     ("group", "socket: {group: no-such-group}\n", &[(1, 17, "no-such-group")]),
+    ("not loopback", "http: {listen: \"0.0.0.0:7077\"}\n", &[(1, 16, "loopback")]),
+    ("not loopback, mapped", "http: {listen: \"[::ffff:127.0.0.1]:7077\"}\n", &[(1, 16, "loopback")]),
+    ("a name", "http: {listen: \"localhost:7077\"}\n", &[(1, 16, "loopback")]),
+    ("no port", "http: {listen: 127.0.0.1}\n", &[(1, 16, "loopback")]),
+    ("no address", "http: {read: anyone}\n", &[(1, 8, "listen")]),
+    ("admission", "http: {listen: \"[::1]:1\", read: all, metrics: no}\n", &[(1, 33, "all"), (1, 47, "no")]),
     ("user", "access: {read: {users: [no-such-user]}}\n", &[(1, 25, "no-such-user")]),
     (
         "frames",

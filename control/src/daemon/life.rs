@@ -12,14 +12,14 @@ use super::handover::Successor;
 use super::work::{Asking, Ended, Phase, Signals, TICK, Work};
 use crate::config::Config;
 use crate::socket::access::Access;
-use crate::socket::{Listener, Shared, SocketError, router};
+use crate::socket::{Listener, Loopback, Sessions, Shared, SocketError, router};
 use crate::store::Store;
 
 /// How long a successor may take from one word to the next: it compiles a policy and opens wires meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The task that answers on the socket.
-pub(super) struct Server(JoinHandle<()>);
+/// The tasks that answer on the socket, and on the loopback address if there is one.
+pub(super) struct Server(Vec<JoinHandle<()>>);
 
 impl Server {
     /// Opens the socket. With it comes what asks to take over.
@@ -29,6 +29,8 @@ impl Server {
         started: Instant,
     ) -> Result<(Self, mpsc::Receiver<Asking>), SocketError> {
         let listener = Listener::bind(&config.socket)?;
+        let loopback = config.http.as_ref().map(Loopback::bind).transpose()?;
+        let sessions = Sessions::open(config, loopback.as_ref().map(Loopback::address))?;
         let (sender, successors) = mpsc::channel(1);
         let shared = Shared {
             engine: Arc::clone(&work.engine),
@@ -39,6 +41,7 @@ impl Server {
                 change: config.change.clone(),
                 own_uid: rustix::process::geteuid().as_raw(),
             },
+            sessions,
             body_bytes: config.socket.body_bytes,
             connections: config.socket.connections,
             timeout: config.socket.timeout,
@@ -47,15 +50,19 @@ impl Server {
             successors: sender,
             successor: Arc::new(Semaphore::new(1)),
         };
-        let server = tokio::spawn(listener.serve(router(Arc::new(shared)), config.socket.clone()));
-        Ok((Self(server), successors))
+        let router = router(Arc::new(shared));
+        let mut tasks = vec![tokio::spawn(listener.serve(router.clone(), config.socket.clone()))];
+        tasks.extend(loopback.map(|loopback| tokio::spawn(loopback.serve(router, config.socket.clone()))));
+        Ok((Self(tasks), successors))
     }
 
     /// Closes the socket; its file is gone when this returns.
     async fn close(self) {
-        self.0.abort();
-        // Waiting for the abort drops the listener, and with it the socket's file.
-        let _ = self.0.await;
+        for task in self.0 {
+            task.abort();
+            // Waiting for the abort drops the listener, and with it the socket's file.
+            let _ = task.await;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +13,15 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::access::Peer;
+use super::access::{Grant, Peer};
+use super::session::Via;
 use super::stream::Timed;
 use crate::config;
+use crate::store::StoreError;
 
 /// Bytes of one request's head, and of the buffer it is read into.
 const HEAD_MAX: usize = 16 << 10;
@@ -29,6 +33,15 @@ pub enum SocketError {
     InUse(PathBuf),
     /// Something that is no socket is there.
     NotASocket(PathBuf),
+    /// The loopback address cannot be listened on.
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The token for the loopback address.
+    Token(StoreError),
     /// A file operation failed.
     Io {
         /// What was attempted.
@@ -49,6 +62,10 @@ impl fmt::Display for SocketError {
             Self::NotASocket(path) => {
                 write!(f, "{} is there and is no socket; remove it, or set `socket.path`", path.display())
             }
+            Self::Http { address, error } => {
+                write!(f, "cannot listen on {address} (`http.listen`): {error}")
+            }
+            Self::Token(error) => error.fmt(f),
             Self::Io { what, path, error } => {
                 write!(f, "cannot {what} the socket {}: {error}", path.display())
             }
@@ -100,7 +117,7 @@ impl Listener {
     }
 
     /// Serves `router` until the task is dropped: at most `settings.connections` at a time, each with the credentials
-    /// of its peer as an extension.
+    /// of its peer as an extension, [`Via`].
     pub async fn serve(self, router: Router, settings: config::Socket) {
         let room = Arc::new(Semaphore::new(settings.connections));
         loop {
@@ -109,7 +126,9 @@ impl Listener {
                 Ok((stream, _)) => {
                     let router = router.clone();
                     tokio::spawn(async move {
-                        connection(stream, router, settings.timeout).await;
+                        if let Some(via) = via(&stream) {
+                            connection(stream, via, router, settings.timeout).await;
+                        }
                         drop(place);
                     });
                 }
@@ -151,15 +170,26 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-async fn connection(stream: UnixStream, router: Router, timeout: Duration) {
-    let peer = match stream.peer_cred() {
-        Ok(credentials) => Peer { uid: credentials.uid(), gid: credentials.gid() },
+/// The credentials of the process that connected.
+fn via(stream: &UnixStream) -> Option<Via> {
+    match stream.peer_cred() {
+        Ok(credentials) => {
+            let (uid, gid) = (credentials.uid(), credentials.gid());
+            Some(Via::Socket(Peer { uid, gid, grant: Grant::Account }))
+        }
         Err(error) => {
             tracing::warn!(%error, "a connection without credentials was closed");
-            return;
+            None
         }
-    };
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn connection<S>(stream: S, via: Via, router: Router, timeout: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router.layer(Extension(via)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
@@ -168,6 +198,6 @@ async fn connection(stream: UnixStream, router: Router, timeout: Duration) {
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, uid = peer.uid, "a connection ended early");
+        tracing::debug!(%error, ?via, "a connection ended early");
     }
 }

@@ -1,7 +1,9 @@
-//! The control socket: HTTP and JSON on a Unix socket, so that `curl --unix-socket` works.
+//! The control socket: HTTP and JSON on a Unix socket, so that `curl --unix-socket` works; the same on a loopback address
+//! if the configuration asks for it.
 //!
 //! `GET /openapi.json` describes it. Every answer with a status of 400 or above is an [`error::ErrorBody`]. Who may
-//! read and who may change is decided by the credentials of the connecting process, see [`access::Access`].
+//! read and who may change is decided by the credentials of the connecting process, see [`access::Access`]; over the
+//! loopback address, where there are none, by what the request shows, see [`session`].
 //!
 //! Limits: connections at a time, bytes of a request's head (16 KiB) and of its body, the time to send a request and
 //! to take its answer, two bodies in memory at a time (one of a reader, one of a changer), pages of listings.
@@ -9,6 +11,7 @@
 pub mod access;
 mod ask;
 mod body;
+mod browser;
 mod candidate;
 mod change;
 mod drafts;
@@ -20,6 +23,7 @@ mod flows;
 mod handover;
 mod inventory;
 mod listen;
+mod loopback;
 mod map;
 mod metrics;
 mod openapi;
@@ -28,6 +32,8 @@ mod propose;
 mod read;
 pub mod records;
 pub mod rules;
+mod session;
+mod sign_in;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -46,10 +52,13 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::daemon::{Asking, Proxies, Wires};
 use crate::engine::Engine;
-use access::{Access, Peer, Right};
+use access::{Access, Right};
 use error::ApiError;
+use session::Via;
 
 pub use listen::{Listener, SocketError};
+pub use loopback::Loopback;
+pub use session::Sessions;
 
 /// What the handlers work with.
 pub struct Shared {
@@ -61,6 +70,8 @@ pub struct Shared {
     pub proxies: Proxies,
     /// Who may do what.
     pub access: Access,
+    /// Who is signed in over the loopback address.
+    pub sessions: Sessions,
     /// The largest request body, bytes.
     pub body_bytes: usize,
     /// Connections at a time.
@@ -115,6 +126,10 @@ const ROUTES: &[Route] = &[
     route!(GET "/openapi.json", Read, openapi::document),
     route!(GET "/metrics", Read, metrics::metrics),
     route!(GET "/v1/status", Read, read::status),
+    route!(GET "/v1/session", Read, sign_in::who),
+    route!(POST "/v1/session", Open, sign_in::sign_in),
+    route!(DELETE "/v1/session", Read, sign_in::sign_out),
+    route!(POST "/v1/session/codes", Read, sign_in::code),
     route!(GET "/v1/flows", Read, flows::flows),
     route!(GET "/v1/events", Read, events::events),
     route!(GET "/v1/records", Read, records::records),
@@ -150,8 +165,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         // Two routes with one path are two methods of it.
         let right = route.right;
         let app = Arc::clone(&shared);
-        let guard = move |peer: Extension<Peer>, request: Request, next: Next| {
-            admit(Arc::clone(&app), right, peer, request, next)
+        let guard = move |via: Extension<Via>, request: Request, next: Next| {
+            admit(Arc::clone(&app), right, via, request, next)
         };
         router = router.route(route.path, (route.handler)().layer(from_fn(guard)));
     }
@@ -169,14 +184,21 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Lets a request through if its peer has the right; only then is its body read, within the limits.
+/// Lets a request through if no foreign page made it, and if its peer has the right; only then is its body read, within the limits.
 async fn admit(
     app: App,
     right: Right,
-    Extension(peer): Extension<Peer>,
-    request: Request,
+    Extension(via): Extension<Via>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    browser::check(via, right, request.method(), request.headers())?;
+    let peer = app.sessions.peer(via, right, request.headers())?;
     app.access.check(peer, right)?;
+    request.extensions_mut().insert(peer);
+    if right == Right::Open {
+        // Whoever is nobody yet has no body that anybody waits for.
+        return Ok(next.run(request).await);
+    }
     body::within_limits(&app, right, request, next).await
 }

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     ask, candidate, change, drafts, drops, events, flows, handover, inventory, map, metrics, propose, read,
-    records, rules,
+    records, rules, sign_in,
 };
 
 #[derive(OpenApi)]
@@ -19,6 +19,10 @@ use super::{
         document,
         metrics::metrics,
         read::status,
+        sign_in::who,
+        sign_in::sign_in,
+        sign_in::sign_out,
+        sign_in::code,
         flows::flows,
         events::events,
         records::records,

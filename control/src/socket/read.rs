@@ -69,6 +69,7 @@ pub(super) async fn status(State(app): State<App>) -> Json<Status> {
         awaiting: engine.awaiting(),
         drafts: super::drafts::views(engine),
         notices: engine.notices(),
+        page: app.sessions.address(),
         wires: app.wires.view(),
         proxies: app.proxies.status().into_iter().map(Into::into).collect(),
         workers,

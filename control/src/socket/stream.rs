@@ -7,18 +7,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-pub(super) struct Timed {
-    stream: UnixStream,
+pub(super) struct Timed<S> {
+    stream: S,
     timeout: Duration,
     deadline: Pin<Box<Sleep>>,
     stalled: bool,
 }
 
-impl Timed {
-    pub(super) fn new(stream: UnixStream, timeout: Duration) -> Self {
+impl<S> Timed<S> {
+    pub(super) fn new(stream: S, timeout: Duration) -> Self {
         Self { stream, timeout, deadline: Box::pin(sleep(timeout)), stalled: false }
     }
 
@@ -42,7 +41,7 @@ impl Timed {
     }
 }
 
-impl AsyncRead for Timed {
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,7 +51,7 @@ impl AsyncRead for Timed {
     }
 }
 
-impl AsyncWrite for Timed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -28,6 +28,8 @@ pub struct Status {
     pub drafts: Vec<DraftView>,
     /// What an operator should know about the start.
     pub notices: Vec<String>,
+    /// Where the map page is, if a loopback address is listened on.
+    pub page: Option<String>,
     /// The wires.
     pub wires: Vec<WireView>,
     /// The proxies.

@@ -9,6 +9,7 @@
 //! <state_dir>/drafts/NAME.draft          a draft, in the form of a record
 //! <state_dir>/*/*.new                    a write that did not finish; removed at the next start
 //! <state_dir>/records/flows              the flow records, see [`WholeFile`]
+//! <state_dir>/http.token                 what reads over the loopback address, a token of its own
 //! ```
 //!
 //! A record is three lines: a version line, a header and the source files, the last two each
@@ -22,6 +23,7 @@ mod journal;
 mod record;
 #[cfg(test)]
 mod tests;
+mod token;
 mod whole;
 
 use std::fmt;
@@ -35,6 +37,7 @@ pub use drafts::DraftMeta;
 use journal::Journal;
 pub use journal::{Entry, Event};
 pub use record::{Confirm, Meta, Publication, Record, StoredFile, source_hash};
+pub(crate) use token::{http_token, secret};
 pub use whole::WholeFile;
 
 /// How much history is kept. The two newest records are kept whatever their size.

@@ -1,10 +1,12 @@
 //! The socket with a real listener and real connections, without wires.
 
 mod limits;
+mod loopback;
 mod requests;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::access::Access;
-use super::{Listener, Shared, router};
-use crate::config::{Config, Principals};
+use super::{Listener, Loopback, Sessions, Shared, router};
+use crate::config::{Config, Http, Principals};
 use crate::daemon::{Proxies, Wires};
 use crate::engine::{Engine, Parts};
 use crate::policy::SourceFile;
@@ -26,6 +28,8 @@ use crate::store::Store;
 /// A server on a socket of its own, in a thread of its own; it ends, and everything goes, when this is dropped.
 struct Server {
     folder: PathBuf,
+    /// Its loopback address, if it listens on one.
+    address: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,6 +41,7 @@ struct Settings {
     timeout: Duration,
     read: Principals,
     change: Principals,
+    http: Option<Http>,
 }
 
 impl Default for Settings {
@@ -47,6 +52,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(60),
             read: Principals::default(),
             change: Principals::default(),
+            http: None,
         }
     }
 }
@@ -73,15 +79,19 @@ impl Server {
                 socket.connections = settings.connections;
                 socket.timeout = settings.timeout;
                 let listener = Listener::bind(&socket).unwrap();
-                let shared = shared(&config, settings);
-                let server = tokio::spawn(listener.serve(router(shared), socket));
-                ready.send(()).unwrap();
+                let loopback = settings.http.as_ref().map(|http| Loopback::bind(http).unwrap());
+                let address = loopback.as_ref().map(Loopback::address);
+                let router = router(shared(&config, settings, address));
+                let http = loopback.map(|it| tokio::spawn(it.serve(router.clone(), socket.clone())));
+                let server = tokio::spawn(listener.serve(router, socket));
+                ready.send(address).unwrap();
                 let _ = stopped.await;
                 server.abort();
+                http.inspect(|http| http.abort());
             });
         });
-        is_ready.recv().unwrap();
-        Self { folder, stop: Some(stop), thread: Some(thread) }
+        let address = is_ready.recv().unwrap();
+        Self { folder, address, stop: Some(stop), thread: Some(thread) }
     }
 
     fn connect(&self) -> UnixStream {
@@ -118,8 +128,9 @@ impl Drop for Server {
     }
 }
 
-fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
+fn shared(config: &Config, settings: Settings, address: Option<SocketAddr>) -> Arc<Shared> {
     let (store, _) = Store::open(&config.state_dir, config.history).unwrap();
+    let sessions = Sessions::open(&Config { http: settings.http, ..config.clone() }, address).unwrap();
     let wires = Wires::plan(config).unwrap();
     let parts = Parts {
         workers: wires.workers(),
@@ -136,6 +147,7 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
         proxies: Proxies::plan(config, 0),
         // Nobody has this user id, so that only root and whom a test names have rights.
         access: Access { read: settings.read, change: settings.change, own_uid: u32::MAX - 7 },
+        sessions,
         body_bytes: settings.body_bytes,
         connections: settings.connections,
         timeout: settings.timeout,
@@ -147,7 +159,7 @@ fn shared(config: &Config, settings: Settings) -> Arc<Shared> {
 }
 
 /// Reads an answer to the end of the connection: its status and its JSON.
-fn answer(stream: &mut UnixStream) -> (u16, Value) {
+fn answer(stream: &mut impl Read) -> (u16, Value) {
     let mut bytes = Vec::new();
     // A reset after the answer is how a refused body ends.
     let _ = stream.read_to_end(&mut bytes);

@@ -11,6 +11,7 @@ mod import;
 mod life;
 mod map;
 mod offline;
+mod page;
 mod policy;
 mod policy_args;
 pub(crate) mod print;
@@ -121,6 +122,12 @@ place. Every command with --policy takes the manifests themselves too.")]
     /// What the daemon is doing: wires, proxies, workers, policy in force.
     #[command(after_help = "Examples:\n  ringfence status\n  ringfence status --json | jq .totals")]
     Status(ReadArgs),
+    /// The address of the map page, with a code that signs one browser in, with your rights. Needs `http.listen` in the
+    /// daemon's configuration.
+    #[command(after_help = "Examples:
+  ringfence page                 # open what it prints; the code is good once, for five minutes
+  ringfence page --read-only     # for a screen on the wall")]
+    Page(PageArgs),
     /// The live flows, with the labels of both ends and the rule that let them in; or flows as they come and go.
     #[command(after_help = "Examples:
   ringfence flows --workload web-1 --port 5432
@@ -217,6 +224,16 @@ pub(crate) struct ReadArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) daemon: Daemon,
+}
+
+/// Arguments of `page`.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Whoever signs in may read, and never change anything.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 /// Arguments of `run`.
@@ -319,6 +336,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Matrix(args) => offline::matrix(&args),
         Command::Diff(args) => diff::offline(&args),
         Command::Status(args) => show::status(&args),
+        Command::Page(args) => page::page(&args),
         Command::Flows(args) => flows::flows(&args),
         Command::Records(args) => records::records(&args),
         Command::Map(args) => map::map(&args),

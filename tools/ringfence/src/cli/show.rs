@@ -48,6 +48,9 @@ pub(super) fn status(args: &ReadArgs) -> Outcome {
             word(&draft["policy_hash"]).chars().take(12).collect::<String>()
         ));
     }
+    if let Some(page) = answer["page"].as_str() {
+        text.push_str(&format!("page: {page} (`ringfence page` signs a browser in)\n"));
+    }
     for notice in list(&answer["notices"]) {
         text.push_str(&format!("notice: {}\n", word(notice)));
     }
