@@ -34,7 +34,6 @@ pub(super) enum Right {
     Open,
     Read,
     /// As reading; over the loopback address, `http.metrics` decides.
-    #[allow(dead_code, reason = "for the routes of metrics")]
     Metrics,
     Change,
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, UPGRADE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
 
 use super::App;
 use super::error::{ApiError, ErrorBody};
+use super::session::Via;
 use super::stream::Timed;
 use crate::daemon::HANDOVER;
 
@@ -21,8 +24,13 @@ use crate::daemon::HANDOVER;
 ))]
 pub(super) async fn hand_over(
     State(app): State<App>,
+    Extension(via): Extension<Via>,
     mut request: Request,
 ) -> Result<Response<Body>, ApiError> {
+    if matches!(via, Via::Loopback) {
+        let message = "listeners can be handed over on the Unix socket only";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
     if request.headers().get(UPGRADE).is_none_or(|protocol| protocol != HANDOVER) {
         return Err(ApiError::bad_request(format!(
             "this needs `Upgrade: {HANDOVER}`; see `ringfence run --help`"
@@ -37,7 +45,7 @@ pub(super) async fn hand_over(
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         // The connection is what this server put into it; nothing was sent ahead of the answer.
-        if let Ok(parts) = upgraded.downcast::<TokioIo<Timed>>() {
+        if let Ok(parts) = upgraded.downcast::<TokioIo<Timed<UnixStream>>>() {
             // If nobody takes it any more, the daemon is stopping, and the successor sees its end.
             let _ = successors.send((parts.io.into_inner().into_inner(), place)).await;
         }

@@ -27,6 +27,7 @@ mod loopback;
 mod map;
 mod metrics;
 mod openapi;
+mod page;
 pub mod proxies;
 mod propose;
 mod read;
@@ -124,7 +125,7 @@ macro_rules! route {
 
 const ROUTES: &[Route] = &[
     route!(GET "/openapi.json", Read, openapi::document),
-    route!(GET "/metrics", Read, metrics::metrics),
+    route!(GET "/metrics", Metrics, metrics::metrics),
     route!(GET "/v1/status", Read, read::status),
     route!(GET "/v1/session", Read, sign_in::who),
     route!(POST "/v1/session", Open, sign_in::sign_in),
@@ -170,7 +171,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         };
         router = router.route(route.path, (route.handler)().layer(from_fn(guard)));
     }
-    router
+    page::files(router)
         .fallback(|| async {
             ApiError::new(StatusCode::NOT_FOUND, "not_found", "no such path; see /openapi.json")
         })
@@ -181,6 +182,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
                 "this path has another method; see /openapi.json",
             )
         })
+        .layer(from_fn(page::careful))
         .with_state(shared)
 }
 

@@ -22,7 +22,7 @@ impl<S> Timed<S> {
     }
 
     /// The stream, without a limit.
-    pub(super) fn into_inner(self) -> UnixStream {
+    pub(super) fn into_inner(self) -> S {
         self.stream
     }
 

@@ -1,7 +1,7 @@
 //! `ringfence demo` as a stranger runs it: real namespaces, the real daemon, real traffic.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step must fail the test")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -136,6 +136,8 @@ fn the_readmes_safe_change_is_real() {
     let mut child = demo(&["--serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().contains("The lab stays up")), "the lab does not stay up");
+    let map = said.by_ref().map_while(Result::ok).find(|line| line.trim().starts_with("http://127.0.0.1:"));
+    the_page_is_there(map.expect("the address of the map page").trim());
     thread::spawn(move || said.for_each(drop));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("safe-change");
     std::fs::create_dir_all(&folder).unwrap();
@@ -169,6 +171,17 @@ fn the_readmes_safe_change_is_real() {
     child.wait().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     nothing_is_left();
+}
+
+/// From here, outside the namespaces of the lab.
+fn the_page_is_there(url: &str) {
+    let (address, code) = url.strip_prefix("http://").unwrap().split_once("/#code=").unwrap();
+    assert_eq!(code.len(), 64, "{url}");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("<title>ringfence"), "{text}");
 }
 
 #[test]

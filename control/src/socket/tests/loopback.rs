@@ -111,6 +111,43 @@ fn foreign_pages_are_refused_whatever_they_show() {
 }
 
 #[test]
+fn the_page_is_there_for_whoever_calls_it_by_its_name() {
+    let server = Server::start(on("127.0.0.1:0"));
+    let raw = |mut stream: Box<dyn ReadWrite>, host: &str, path: &str| {
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    for (name, stream, host) in [
+        ("loopback", Box::new(server.dial()) as Box<dyn ReadWrite>, "localhost"),
+        ("the socket", Box::new(server.connect()), "x"),
+    ] {
+        let text = raw(stream, host, "/");
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("<title>ringfence"), "{name}: {text}");
+        for header in [
+            "content-type: text/html",
+            "content-security-policy: default-src 'self';",
+            "frame-ancestors 'none'",
+            "x-content-type-options: nosniff",
+            "cache-control: no-store",
+        ] {
+            assert!(text.contains(header), "{name}: {header}: {text}");
+        }
+    }
+    assert!(raw(Box::new(server.dial()), "evil.example", "/").starts_with("HTTP/1.1 421"));
+    assert!(
+        raw(Box::new(server.dial()), "localhost", "/page/main.js").contains("content-type: text/javascript")
+    );
+    let refused = raw(Box::new(server.dial()), "localhost", "/v1/status");
+    assert!(refused.contains("www-authenticate: Bearer") && refused.contains("nosniff"), "{refused}");
+}
+
+/// A stream of either kind.
+trait ReadWrite: std::io::Read + std::io::Write {}
+impl<T: std::io::Read + std::io::Write> ReadWrite for T {}
+
+#[test]
 fn anyone_reads_where_the_configuration_says_so() {
     let mut settings = on("127.0.0.1:0");
     settings.http.as_mut().unwrap().read = Admission::Anyone;

@@ -3,24 +3,31 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::topology::wired;
+
+/// Where the page of the lab is looked for.
+const PORTS: RangeInclusive<u16> = 7077..=7099;
 
 /// The folder: configuration, policy, state, socket and log. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the folder at `path`, instead of what an earlier run may have left there.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Makes the folder at `path`, instead of what an earlier run may have left there; with `page`, the daemon listens
+    /// on a loopback address too, out here where browsers are.
+    pub(crate) fn create(path: &Path, page: bool) -> io::Result<Self> {
         if path.exists() {
             fs::remove_dir_all(path)?;
         }
         fs::DirBuilder::new().mode(0o700).create(path)?;
         let folder = Self(path.to_owned());
-        fs::write(folder.config(), config_text(path))?;
+        let port = if page { Some(free_port()?) } else { None };
+        fs::write(folder.config(), config_text(path, port))?;
         Ok(folder)
     }
 
@@ -48,8 +55,15 @@ impl Drop for Folder {
     }
 }
 
+/// The page's port, or the next one that is free, so that the address is the same from demo to demo.
+fn free_port() -> io::Result<u16> {
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let all = || io::Error::new(io::ErrorKind::AddrInUse, format!("the ports {PORTS:?} are all taken"));
+    PORTS.into_iter().find(free).ok_or_else(all)
+}
+
 /// A configuration with one wire for each workload, everything else beside it.
-fn config_text(folder: &Path) -> String {
+fn config_text(folder: &Path, port: Option<u16>) -> String {
     let mut text = String::from("wires:\n");
     for host in wired() {
         let (inside, outside) = host.ports();
@@ -65,5 +79,10 @@ fn config_text(folder: &Path) -> String {
         text,
         "policy: [policy.yaml]\nstate_dir: {path}/state\nsocket: {{path: {path}/ringfence.sock}}\n"
     );
+    if let Some(port) = port {
+        // The daemon lives in a namespace of its own, whose loopback nobody reaches.
+        let here = std::process::id();
+        let _ = writeln!(text, "http: {{listen: 127.0.0.1:{port}, namespace: /proc/{here}/ns/net}}");
+    }
     text
 }

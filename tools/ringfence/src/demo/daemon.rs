@@ -131,6 +131,12 @@ impl<'a> Daemon<'a> {
         Ok(text(&self.status()?["policy"]["policy_hash"]))
     }
 
+    /// The address of its map page, with a code that signs one browser in.
+    pub(crate) fn page(&self) -> Result<String, DemoError> {
+        let answer = client::post(&self.folder.socket(), "/v1/session/codes", &json!({}));
+        answer.map(|code| text(&code["url"])).map_err(|failure| DemoError::Daemon(one_line(&failure)))
+    }
+
     /// What its log says about starting from the last good policy.
     pub(crate) fn says_last_good(&self) -> Option<String> {
         let log = std::fs::read_to_string(self.folder.log()).unwrap_or_default();

@@ -79,15 +79,17 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
         report.say(&format!("Removed what an earlier run left behind: {}.", leftovers.join(", ")));
     }
     report.draw(&topology::picture());
-    let folder =
-        Folder::create(Path::new(FOLDER)).map_err(|error| DemoError::Io("make the demo's folder", error))?;
+    let folder = Folder::create(Path::new(FOLDER), args.serve)
+        .map_err(|error| DemoError::Io("make the demo's folder", error))?;
     let network = Network::build(PREFIX)?;
     let mut stage = Stage::set(&network, report, interrupt)?;
     let mut daemon = Daemon::launch(&network, &folder, stage.interrupt.clone(), &text)?;
     play(&mut stage, &mut daemon, &text)?;
     if args.serve {
         let held = stage.report.finish();
-        serve::serve(&stage, &folder)?;
+        // Somebody's own policy is left as it is.
+        let observed = args.policy.is_none().then(|| policy::observing(&text));
+        serve::serve(&stage, &folder, &daemon, observed.as_deref())?;
         return Ok(held);
     }
     acts::crash::stop(&mut stage, &mut daemon)?;

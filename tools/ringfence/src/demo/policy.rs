@@ -30,6 +30,16 @@ pub(crate) fn with_idle_rule(text: &str) -> String {
     )
 }
 
+/// The policy with two applications that are only observed, so that there is something to find on the map: what passes
+/// between them is allowed by no rule yet.
+pub(crate) fn observing(text: &str) -> String {
+    format!(
+        "{}\n\n# Only observed so far: what no rule allows passes, and is told as potentially blocked.\nenforcement:\n  \
+         - {{select: {{app: reports}}, egress: observe}}\n  - {{select: {{app: crm, role: web}}, ingress: observe}}\n",
+        text.trim_end()
+    )
+}
+
 /// The policy with a rule that contradicts itself: no daemon may accept it.
 pub(crate) fn broken(text: &str) -> String {
     format!(
@@ -42,7 +52,7 @@ pub(crate) fn broken(text: &str) -> String {
 mod tests {
     use control::policy::{SourceFile, load_texts};
 
-    use super::{TEXT, broken, with_idle_rule, without_rule};
+    use super::{TEXT, broken, observing, with_idle_rule, without_rule};
 
     #[test]
     fn only_the_broken_policy_is_refused() {
@@ -50,6 +60,7 @@ mod tests {
             ("as it is", TEXT.to_owned(), true),
             ("without a rule", without_rule(TEXT, "shop-to-db").unwrap(), true),
             ("with an idle rule", with_idle_rule(TEXT), true),
+            ("with two that are observed", observing(TEXT), true),
             ("broken", broken(TEXT), false),
         ];
         for (name, text, accepted) in table {
