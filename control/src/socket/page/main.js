@@ -154,6 +154,7 @@ function panes(draft, text) {
     }));
     zoom.fitted = true;
   }
+  into.classList.toggle("stacked", shown.length > 1 && stacks(into, page.placed.size));
   const svgs = [...into.querySelectorAll("svg.map")];
   const focused = document.activeElement && document.activeElement.closest("svg.map [data-key]");
   const focus = focused && focused.dataset.key;
@@ -165,6 +166,12 @@ function panes(draft, text) {
   more.replaceChildren(left > 0 ? h("button", { type: "button", onclick: () => { view.limit += GROUPS_AT_FIRST; zoom.fitted = true; render(); } }, `Show ${Math.min(left, GROUPS_AT_FIRST)} more of ${left} groups`) : "",
     view.limit > GROUPS_AT_FIRST ? h("button", { type: "button", onclick: () => { view.limit = GROUPS_AT_FIRST; zoom.fitted = true; render(); } }, "Show fewer") : "",
     out.edges ? h("span", {}, `${count(out.edges)} dependencies were left out; search or choose a shorter time`) : "");
+}
+
+/** Whether two panes show more of the world one below the other. */
+function stacks({ clientWidth, clientHeight }, { width, height }) {
+  const scale = (across, down) => Math.min((across - 68) / width, (down - 118) / Math.max(1, height));
+  return scale(clientWidth, clientHeight / 2) > scale(clientWidth / 2, clientHeight);
 }
 
 /** Places are kept as long as the same groups and tiers are shown, so that nothing jumps while one looks. */

@@ -204,4 +204,13 @@ async fn what_cannot_be_listened_on_is_named() {
         let error = Loopback::bind(&settings).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains("127.0.0.1:"), "{error}");
     }
+    // A namespace that is there, be it one's own, takes the right to enter it.
+    let own = Http { listen: "127.0.0.1:0".parse().unwrap(), ..http(Some("/proc/self/ns/net")) };
+    match Loopback::bind(&own) {
+        Ok(listener) => drop(TcpStream::connect(listener.address()).unwrap()),
+        Err(error) => {
+            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            assert!(error.to_string().contains("/proc/self/ns/net"), "{error}");
+        }
+    }
 }
