@@ -174,7 +174,7 @@ impl FlowTable {
     /// The slot that a lookup will most likely compare; starts fetching its entry. Reads the first header line, so call
     /// it for the whole batch after [`FlowTable::prefetch`] has been. If nothing there looks like the flow, starts
     /// fetching the other header line, and [`FlowTable::seek_on`] has the answer. Most flows are in their first set
-    /// ([`FIRST_SET_FLOWS`]), and a line that is not read is not waited for.
+    /// (`FIRST_SET_FLOWS`), and a line that is not read is not waited for.
     #[inline]
     #[must_use]
     pub fn seek(&self, hash: FlowHash) -> Option<Slot> {
