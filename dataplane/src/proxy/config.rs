@@ -44,7 +44,8 @@ pub enum OnDeny {
     /// A reset: at once, and nothing of the connection stays behind here.
     #[default]
     Reset,
-    /// An orderly close. The proxy's end then waits in `TIME_WAIT`, so a flood of refused clients costs memory.
+    /// An orderly close; the kernel resets all the same if the client has sent something. The proxy's end then waits
+    /// in `TIME_WAIT`, so a flood of refused clients costs memory.
     Close,
 }
 

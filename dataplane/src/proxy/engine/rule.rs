@@ -98,7 +98,7 @@ impl Core {
             self.end(scene, index, end);
             return false;
         }
-        if matches!(ruling, Ruling::Drain { .. }) {
+        if relaying && matches!(ruling, Ruling::Drain { .. }) {
             self.schedule(scene, index);
         }
         true
