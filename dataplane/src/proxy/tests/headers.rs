@@ -24,7 +24,9 @@ fn a_trusted_peer_speaks_for_its_client() {
     let server = server();
     for version in [Version::V1, Version::V2] {
         for pieces in [1, 2, 40] {
-            let rig = Rig::with(trusting(&server));
+            let mut config = trusting(&server);
+            config.timeouts.header_ms = 20_000;
+            let rig = Rig::with(config);
             let mut hop = from(STRANGER, rig.address).unwrap();
             let mut bytes = header(version, "127.0.0.2:7000");
             bytes.extend(b"the first bytes");
