@@ -161,6 +161,21 @@ fn anyone_reads_where_the_configuration_says_so() {
     assert_eq!(server.call("POST", "/v1/policy", &[], &publish_body(POLICY, "")).0, 403);
     let (_, who) = server.call("GET", "/v1/session", &[], "");
     assert_eq!((&who["may_change"], &who["uid"]), (&json!(false), &Value::Null));
+
+    let mut settings = on("127.0.0.1:0");
+    settings.http.as_mut().unwrap().metrics = Admission::Anyone;
+    let server = Server::start(settings);
+    let token = server.token();
+    for (path, shown, status) in [
+        ("/metrics", None, 200),
+        ("/metrics", Some(token.as_str()), 200),
+        ("/metrics", Some("Bearer x"), 401),
+        ("/v1/status", None, 401),
+        ("/v1/map", None, 401),
+    ] {
+        let shown: Vec<_> = shown.map(|shown| ("authorization", shown)).into_iter().collect();
+        assert_eq!(server.call("GET", path, &shown, "").0, status, "{path} {shown:?}");
+    }
 }
 
 #[test]

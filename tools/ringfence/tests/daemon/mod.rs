@@ -149,6 +149,7 @@ fn a_change_is_made_safely() {
     for (arguments, status, words) in [
         (&["policy", "stage", "next", next, "-m", "another port"][..], 0, "draft next is evaluated"),
         (&["policy", "drafts"], 0, "another port"),
+        (&["page"], 1, "set `http.listen`"),
         (&["policy", "diff", "--draft", "next"], 0, "- deny"),
         (&["policy", "diff", next], 0, "edited: ~rule shop-to-db"),
         (&["policy", "simulate", "--draft", "next"], 0, "live: 0 flows"),
