@@ -35,6 +35,13 @@ impl Now {
         (self.0 / 1_000_000) as u32
     }
 
+    /// Whole microseconds since the clock's zero, modulo 2^32 (71 minutes): for short times between two instants.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "wraps on purpose; see the docstring")]
+    pub const fn as_micros32(self) -> u32 {
+        (self.0 / 1000) as u32
+    }
+
     /// This instant moved forward by `millis`.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {

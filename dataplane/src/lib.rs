@@ -23,6 +23,8 @@ pub mod policy;
 
 pub mod transmit;
 
+pub mod capture;
+
 pub mod records;
 
 // What both paths ask.

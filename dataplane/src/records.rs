@@ -2,13 +2,16 @@
 //!
 //! Both go through bounded queues. A full queue loses records, counted exactly; never frames, never time.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use crossbeam::queue::ArrayQueue;
 
 use crate::address::Address;
+use crate::capture::Tap;
 use crate::clock::Now;
 use crate::counters::WorkerCounters;
 use crate::flow::tcp::Phase;
-use crate::flow::{FlowKey, FlowView, Orientation};
+use crate::flow::{FlowKey, FlowView, Handshake, Orientation, RoundTrip};
 use crate::verdict::{DraftAnswers, DropReason, Epoch, Gate, RuleId, Side, Verdict, WireId};
 
 /// What is known about one dropped frame.
@@ -50,7 +53,9 @@ pub enum Occasion {
     Opened,
     /// A newer policy was asked about it while it lived; told only if that denies it, or if drafts were asked too.
     Redecided,
-    /// It is over, and these are its final counters.
+    /// It lives for long, and these packets passed since it was told last.
+    Updated,
+    /// It is over, and these packets passed since it was told last.
     Ended(Ending),
     /// Policy denied what would have begun it.
     Denied,
@@ -118,9 +123,10 @@ pub struct FlowEvent {
     pub potential: Option<RuleId>,
     /// What the drafts beside that policy said.
     pub drafts: DraftAnswers,
-    /// Frames so far per direction, by [`Orientation::index`].
+    /// Frames per direction, by [`Orientation::index`]. Those of updates and of the end of a flow add up to all that
+    /// it had, each told once; a beginning tells of the frame that caused it, which an update or the end counts.
     pub packets: [u64; 2],
-    /// Bytes of frames so far per direction.
+    /// Bytes of frames per direction, likewise.
     pub bytes: [u64; 2],
     /// When it was opened, or asked for: [`Now::as_millis32`].
     pub first_seen: u32,
@@ -132,9 +138,15 @@ impl FlowEvent {
     /// The end of a flow, from what the table last knew of it. `None` for one that was cut before: that was its end.
     #[must_use]
     pub fn ended(view: &FlowView, ending: Ending, at: Now) -> Option<Self> {
-        (!view.cut).then_some(Self {
+        (!view.cut).then_some(Self::of(view, Occasion::Ended(ending), at))
+    }
+
+    /// What happened to a flow that the table knew as `view`.
+    #[must_use]
+    pub const fn of(view: &FlowView, occasion: Occasion, at: Now) -> Self {
+        Self {
             at,
-            occasion: Occasion::Ended(ending),
+            occasion,
             key: view.key,
             initiator: view.initiator,
             epoch: view.epoch,
@@ -143,11 +155,54 @@ impl FlowEvent {
             rule: view.rule,
             potential: view.potential,
             drafts: view.terms.drafts,
-            packets: view.packets,
-            bytes: view.bytes,
+            packets: view.untold_packets,
+            bytes: view.untold_bytes,
             first_seen: view.opened,
             last_seen: view.last_seen,
-        })
+        }
+    }
+}
+
+/// What the wire saw of a flow beside its packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The side of the wire that its first packet came in on; told of beginnings and refusals.
+    pub side: Option<Side>,
+    /// For TCP: how it began. Told of updates and ends.
+    pub handshake: Option<Handshake>,
+    /// For TCP: how long its handshake took, if that is known. Told of the end.
+    pub round_trip: Option<RoundTrip>,
+}
+
+/// A flow event with what the wire saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// What happened.
+    pub event: FlowEvent,
+    /// What was seen.
+    pub observed: Observed,
+}
+
+impl Told {
+    /// As [`FlowEvent::ended`].
+    #[must_use]
+    pub fn ended(view: &FlowView, ending: Ending, at: Now) -> Option<Self> {
+        let event = FlowEvent::ended(view, ending, at)?;
+        let FlowView { handshake, round_trip, .. } = *view;
+        Some(Self { event, observed: Observed { side: None, handshake, round_trip } })
+    }
+
+    /// What passed of a flow since it was told last.
+    #[must_use]
+    pub const fn updated(view: &FlowView, at: Now) -> Self {
+        let observed = Observed { side: None, handshake: view.handshake, round_trip: None };
+        Self { event: FlowEvent::of(view, Occasion::Updated, at), observed }
+    }
+}
+
+impl From<FlowEvent> for Told {
+    fn from(event: FlowEvent) -> Self {
+        Self { event, observed: Observed::default() }
     }
 }
 
@@ -155,15 +210,24 @@ impl FlowEvent {
 #[derive(Debug)]
 pub struct Records {
     drops: ArrayQueue<DropRecord>,
-    events: ArrayQueue<FlowEvent>,
+    events: ArrayQueue<Told>,
+    /// Milliseconds; 0: never.
+    update_every: AtomicU32,
+    /// Nothing is told of flows.
+    muted: bool,
+    tap: Tap,
 }
 
 impl Records {
     /// Drop records that one worker may be ahead of the control thread.
     pub const DROPS: usize = 4096;
-    /// Flow events that one worker may be ahead of the control thread. Denied ones use half of them at most, so that
+    /// Flow events that one worker may be ahead of the control thread: a hundred thousand flows that begin and end in a
+    /// second make twenty thousand in a tenth of it, which is how often they are taken. Denied ones use half of them at most, so that
     /// a flood of refused packets does not hide what passes.
-    pub const EVENTS: usize = 16_384;
+    pub const EVENTS: usize = 32_768;
+
+    /// How often a live flow is told of unless somebody wishes otherwise, milliseconds.
+    pub const UPDATE_EVERY: u32 = 60_000;
 
     /// Empty queues for [`Records::DROPS`] and [`Records::EVENTS`].
     #[must_use]
@@ -174,7 +238,36 @@ impl Records {
     /// Empty queues for `drops` and `events`, at least 1 each.
     #[must_use]
     pub fn with_room(drops: usize, events: usize) -> Self {
-        Self { drops: ArrayQueue::new(drops.max(1)), events: ArrayQueue::new(events.max(1)) }
+        Self {
+            drops: ArrayQueue::new(drops.max(1)),
+            events: ArrayQueue::new(events.max(1)),
+            update_every: AtomicU32::new(Self::UPDATE_EVERY),
+            muted: false,
+            tap: Tap::default(),
+        }
+    }
+
+    /// Where copies of frames are asked for.
+    #[must_use]
+    pub const fn tap(&self) -> &Tap {
+        &self.tap
+    }
+
+    /// Queues whose worker tells nothing of flows and counts no event: to measure what telling costs.
+    #[must_use]
+    pub fn muted() -> Self {
+        Self { muted: true, ..Self::with_room(Self::DROPS, 1) }
+    }
+
+    /// Has live flows told about every so many milliseconds, at most an hour; 0: never.
+    pub fn set_update_every(&self, millis: u32) {
+        self.update_every.store(millis.min(3_600_000), Ordering::Relaxed);
+    }
+
+    /// How often live flows are told of, milliseconds; 0: never.
+    #[must_use]
+    pub fn update_every(&self) -> u32 {
+        self.update_every.load(Ordering::Relaxed)
     }
 
     /// Appends a drop record, or counts the loss.
@@ -185,12 +278,35 @@ impl Records {
     }
 
     /// Appends a flow event, or counts the loss.
-    pub fn happened(&self, event: FlowEvent, counters: &WorkerCounters) {
+    pub fn happened(&self, event: impl Into<Told>, counters: &WorkerCounters) {
+        if self.muted {
+            return;
+        }
+        let told = event.into();
         counters.flow_events.add(1);
-        let crowded = event.occasion == Occasion::Denied && self.events.len() >= self.events.capacity() / 2;
-        if crowded || self.events.push(event).is_err() {
+        let crowded = told.event.occasion == Occasion::Denied && self.is_crowded();
+        if crowded || self.events.push(told).is_err() {
             counters.flow_events_lost.add(1);
         }
+    }
+
+    /// Appends what passed of a live flow; whether there was room. Without room nothing is lost: the flow is told of
+    /// when its turn comes again, or at its end. Updates use half of the queue at most.
+    #[must_use]
+    pub fn updated(&self, told: Told, counters: &WorkerCounters) -> bool {
+        let taken = !self.muted && !self.is_crowded() && self.events.push(told).is_ok();
+        counters.flow_events.add(u64::from(taken));
+        taken
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.events.len() >= self.events.capacity() / 2
+    }
+
+    /// How many flow events wait to be taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.events.len()
     }
 
     /// Takes the oldest drop record.
@@ -202,6 +318,12 @@ impl Records {
     /// Takes the oldest flow event.
     #[must_use]
     pub fn next_event(&self) -> Option<FlowEvent> {
+        self.next_told().map(|told| told.event)
+    }
+
+    /// Takes the oldest flow event, with what the wire saw.
+    #[must_use]
+    pub fn next_told(&self) -> Option<Told> {
         self.events.pop()
     }
 }

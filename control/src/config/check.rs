@@ -12,7 +12,7 @@ use serde_saphyr::Spanned;
 
 use super::accounts::{Accounts, Principals};
 use super::file::{self, Number, Raw, Text, span_of};
-use super::{Admission, Config, DEFAULT_SOCKET, Fail, Http, Mode, Port, Socket, SourceCheck, Wire};
+use super::{Admission, Config, DEFAULT_SOCKET, Fail, Http, Mode, Port, Records, Socket, SourceCheck, Wire};
 use crate::policy::diagnostics::{Code, Finding, Sink, Span};
 use crate::policy::{Diagnostics, SourceFile};
 use crate::store;
@@ -53,6 +53,15 @@ pub(super) fn check(raw: Raw, files: &[SourceFile], base: &Path) -> Result<Confi
         change: check.principals(&raw.access.change),
         flows: check.number("flows.capacity", &raw.flows.capacity, 1 << 18, 1024..=1 << 26),
         pickup: check.millis("flows.pickup_ms", &raw.flows.pickup_ms, 60_000, 0),
+        records: Records {
+            update: Duration::from_secs(check.number(
+                "records.update_s",
+                &raw.records.update_s,
+                60,
+                0..=3600,
+            )),
+            queue: check.number("records.queue", &raw.records.queue, 32_768, 64..=1 << 20),
+        },
         pin: raw.pin.as_ref().map(|pin| check.path(pin)),
         cores: check.cores("cores", &raw.cores),
         publish_timeout: check.millis("publish_timeout_ms", &raw.publish_timeout_ms, 5_000, 10),

@@ -36,6 +36,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) flows: Flows,
     #[serde(default)]
+    pub(super) records: Records,
+    #[serde(default)]
     pub(super) cores: Vec<Spanned<u64>>,
     pub(super) publish_timeout_ms: Number,
     pub(super) pin: Text,
@@ -175,6 +177,13 @@ pub(super) struct Who {
 pub(super) struct Flows {
     pub(super) capacity: Number,
     pub(super) pickup_ms: Number,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Records {
+    pub(super) update_s: Number,
+    pub(super) queue: Number,
 }
 
 pub(super) fn read(path: &Path) -> io::Result<String> {

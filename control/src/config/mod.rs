@@ -46,6 +46,8 @@ pub struct Config {
     pub flows: u32,
     /// How long after the start TCP connections may be picked up mid-stream.
     pub pickup: Duration,
+    /// How workers tell of flows.
+    pub records: Records,
     /// A directory in a BPF file system for programs that outlive the process.
     pub pin: Option<PathBuf>,
     /// Cores for the workers, in order, repeated; empty: those that the process may use.
@@ -160,6 +162,15 @@ pub enum Admission {
     Token,
     /// Every local user.
     Anyone,
+}
+
+/// How workers tell of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// How often of a live flow; zero: only of its end.
+    pub update: Duration,
+    /// Events that a worker may be ahead of the control thread, 64 to 2^20.
+    pub queue: usize,
 }
 
 impl Config {

@@ -13,12 +13,13 @@ use dataplane::flow::{FlowTable, HashKey, SweepCursor};
 use dataplane::pipeline::{self, Pipeline, PipelineParts};
 use dataplane::policy::Publisher;
 use dataplane::records::Records;
-use dataplane::verdict::WireId;
+use dataplane::verdict::{Side, WireId};
 use dataplane::worker::{
     self, AttachMode, BusyPoll, PortConfig, PortStatus, Waker, Wire, WireConfig, WireError,
 };
 
 use crate::config::{self, Config, Fail, Mode, SourceCheck};
+use crate::observe::capture::Port;
 use crate::observe::worker::Worker;
 use crate::socket::view::{PortView, WireView};
 
@@ -82,12 +83,15 @@ impl Wires {
             let mut plan = plan(wire, WireId(id), config.pin.as_deref(), first);
             plan.config.cores = cores(&config.cores, first);
             plan.workers = plan.config.workers().map_err(WireFault::Wire)?;
+            let update = u32::try_from(config.records.update.as_millis()).unwrap_or(u32::MAX);
             for queue in 0..plan.workers {
+                let records = Records::with_room(Records::DROPS, config.records.queue);
+                records.set_update_every(update);
                 workers.push(Worker {
                     wire: WireId(id),
                     queue,
                     counters: Arc::new(WorkerCounters::default()),
-                    records: Arc::new(Records::new()),
+                    records: Arc::new(records),
                 });
             }
             plans.push(plan);
@@ -108,6 +112,17 @@ impl Wires {
     /// Makes the workers look at the policy.
     pub(crate) fn wake(&self) {
         self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
+    }
+
+    /// The ports of each wire, inside first.
+    pub(crate) fn ports(&self) -> Vec<[Port; 2]> {
+        let port = |wire: &WireConfig, side: Side| {
+            let port = if side == Side::Inside { &wire.inside } else { &wire.outside };
+            let description = format!("wire {}, {}", wire.name, side.name());
+            Port { interface: port.interface.clone(), description }
+        };
+        let plans = self.0.plans.iter().map(|plan| &plan.config);
+        plans.map(|wire| [port(wire, Side::Inside), port(wire, Side::Outside)]).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Wire<Pipeline>>> {

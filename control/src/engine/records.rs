@@ -1,5 +1,6 @@
 //! The flow records: collected with the drops, saved now and then, and at the stop.
 
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
 
 use dataplane::records::FlowEvent;
@@ -12,16 +13,30 @@ use crate::observe::export::{ExporterView, Exporters, Words};
 use crate::observe::flows::{Clock, RecordLog, Wording};
 use crate::observe::follow::Follow;
 use crate::observe::hits::Hits;
+use crate::observe::names::UNKNOWN;
 
-/// Rule names of the epoch that an event was told under, for the records and the exporters.
-struct RuleNames<'a> {
+/// Rule names of the epoch that an event was told under and labels of now, for the records and the exporters.
+struct FlowWords<'a> {
     hits: MutexGuard<'a, Hits>,
     exporters: MutexGuard<'a, Exporters>,
+    in_force: Option<Arc<InForce>>,
 }
 
-impl Wording for RuleNames<'_> {
+impl Wording for FlowWords<'_> {
     fn rule(&self, epoch: Epoch, rule: RuleId) -> Arc<str> {
         self.hits.shared_name(epoch, rule).unwrap_or_else(|| format!("(a rule of epoch {})", epoch.0).into())
+    }
+
+    fn tier(&self, epoch: Epoch, rule: RuleId) -> Option<Arc<str>> {
+        self.hits.tier(epoch, rule)
+    }
+
+    fn labels(&self, address: IpAddr) -> Arc<str> {
+        let words = self.in_force.as_ref().map(|now| {
+            let (table, policy) = (&now.snapshot.table, &now.policy);
+            now.names.in_labels(address.into(), table, policy)
+        });
+        words.unwrap_or_else(|| UNKNOWN.to_owned()).into()
     }
 
     fn hear(&self, event: &FlowEvent, clock: Clock) {
@@ -44,8 +59,9 @@ impl Engine {
     pub(super) fn collect_flows(&self) {
         let mut records = lock(&self.records);
         records.learn(&self.publisher);
-        let names = RuleNames { hits: lock(&self.hits), exporters: lock(&self.exporters) };
-        records.collect(&self.workers, &names);
+        let in_force = self.in_force();
+        let words = FlowWords { hits: lock(&self.hits), exporters: lock(&self.exporters), in_force };
+        records.collect(&self.workers, &words);
     }
 
     /// From now on, what is told of flows goes to `exporters` too.

@@ -73,6 +73,9 @@ pub struct Recorded {
     pub missed: u64,
     /// How often in that time nobody recorded, because the daemon was down.
     pub gaps: u32,
+    /// Flows in it that are known by the labels of their ends only: each group of them was decided by one pair of its
+    /// addresses, which is exact as far as policy goes by labels.
+    pub folded: u64,
 }
 
 /// Recorded flows between two sets of labels that would be decided otherwise.
@@ -284,7 +287,14 @@ impl Engine {
         changes.sort_by_key(|row| std::cmp::Reverse(row.flows));
         let left_out = changes.len().saturating_sub(ROWS_MAX);
         changes.truncate(ROWS_MAX);
-        let recorded = Recorded { flows, from: held.from, to: held.to, missed: held.missed, gaps: held.gaps };
+        let recorded = Recorded {
+            flows,
+            from: held.from,
+            to: held.to,
+            missed: held.missed,
+            gaps: held.gaps,
+            folded: held.folded,
+        };
         Simulation {
             recorded,
             changes,

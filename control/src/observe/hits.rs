@@ -199,6 +199,12 @@ impl Hits {
         self.info(epoch, rule).map(|info| Arc::clone(&info.name))
     }
 
+    /// The tier of a rule, likewise.
+    #[must_use]
+    pub fn tier(&self, epoch: Epoch, rule: RuleId) -> Option<Arc<str>> {
+        self.info(epoch, rule).map(|info| Arc::clone(&info.tier))
+    }
+
     /// The rule itself.
     #[must_use]
     pub fn info(&self, epoch: Epoch, rule: RuleId) -> Option<&RuleInfo> {

@@ -1,6 +1,6 @@
 //! From addresses to the words people use for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use dataplane::address::Address;
 use dataplane::policy::PolicyTable;
@@ -88,6 +88,33 @@ impl Names {
         let network = policy.networks.get(self.network(address)? as usize)?;
         Some(&network.labels)
     }
+
+    /// What policy can tell of `address` but for its name: the labels of its workload, `unlabelled` if it has none,
+    /// `network NAME`, or [`UNKNOWN`].
+    #[must_use]
+    pub fn in_labels(&self, address: Address, table: &PolicyTable, policy: &ValidPolicy) -> String {
+        match self.who(address, table, policy) {
+            Who::Workload(_) => match self.labels(address, table, policy) {
+                Some(labels) if !labels.is_empty() => label_words(labels),
+                _ => "unlabelled".into(),
+            },
+            Who::Network(name) => format!("network {name}"),
+            Who::Unknown => UNKNOWN.into(),
+        }
+    }
+}
+
+/// The words for an address that neither a workload nor a network holds.
+pub const UNKNOWN: &str = "unknown";
+
+/// Labels in one word: `app=crm+shop,role=db`.
+#[must_use]
+pub fn label_words(labels: &Labels) -> String {
+    let one = |(key, values): (&String, &BTreeSet<String>)| {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        format!("{key}={}", values.join("+"))
+    };
+    labels.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
 /// `tcp/443`, `icmp/8/0`, `gre`, …: a point of the service space for people, in a form that the policy accepts.

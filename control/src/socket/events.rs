@@ -54,7 +54,9 @@ pub enum EventLine {
     Opened(FlowLine),
     /// A newer policy was asked about a live flow.
     Redecided(FlowLine),
-    /// A flow is over; its counters are final.
+    /// A flow lives; its counters are what passed since it was told last.
+    Updated(FlowLine),
+    /// A flow is over; its counters are what passed since it was told last.
     Ended(FlowLine),
     /// A packet asked for a flow that policy denies.
     Denied(FlowLine),
@@ -213,6 +215,7 @@ impl Stream {
         Some(match event.occasion {
             Occasion::Opened => EventLine::Opened(line),
             Occasion::Redecided => EventLine::Redecided(line),
+            Occasion::Updated => EventLine::Updated(line),
             Occasion::Ended(_) => EventLine::Ended(line),
             Occasion::Denied => EventLine::Denied(line),
         })

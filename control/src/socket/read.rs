@@ -100,6 +100,8 @@ impl Totals {
         self.flows_evicted += counts.flows_evicted.get();
         self.flows_cut += counts.flows_cut.get();
         self.potentially_blocked += counts.potentially_blocked.get();
+        self.flow_events += counts.flow_events.get();
+        self.drop_records_lost += counts.drop_records_lost.get();
         self.flow_events_lost += counts.flow_events_lost.get();
         self
     }

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+mod more;
+
 use super::App;
 use super::error::ApiError;
 use super::filter::{Called, Facts, Filter, Wanted};
@@ -21,6 +23,7 @@ use crate::engine::Engine;
 use crate::observe::flows::{Completeness, FlowRecord};
 use crate::observe::live::port_of;
 use crate::observe::names::service_name;
+use more::{Hashes, MoreView};
 
 /// Flow records.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,12 +51,14 @@ pub struct CompletenessView {
     pub missed: u64,
     /// How often in that time the daemon was down.
     pub gaps: u32,
+    /// Flows among the records that are known by the labels of their ends only, for want of room.
+    pub folded: u64,
 }
 
 impl From<Completeness> for CompletenessView {
     fn from(known: Completeness) -> Self {
-        let Completeness { from, to, missed, gaps } = known;
-        Self { complete: known.is_complete(), from, to, missed, gaps }
+        let Completeness { from, to, missed, gaps, folded } = known;
+        Self { complete: known.is_complete(), from, to, missed, gaps, folded }
     }
 }
 
@@ -74,7 +79,7 @@ pub struct RecordView {
     pub potential: Option<String>,
     /// Flows; for denied ones, packets that asked for one.
     pub flows: u64,
-    /// Packets, both directions; those of a live flow come when it ends.
+    /// Packets, both directions; those of a live flow come about once a minute.
     pub packets: u64,
     /// Bytes, both directions, likewise.
     pub bytes: u64,
@@ -86,6 +91,9 @@ pub struct RecordView {
     pub last_seen: Timestamp,
     /// Drafts that answered otherwise.
     pub drafts: Vec<DraftView>,
+    /// What else is known of them.
+    #[serde(flatten)]
+    pub more: MoreView,
 }
 
 /// What a draft would have answered.
@@ -127,8 +135,8 @@ fn find(engine: &Engine, wanted: &Wanted, limit: usize) -> Records {
         (found, log.completeness())
     });
     found.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then_with(|| a.source.cmp(&b.source)));
-    let called = Called::now(engine);
-    let mut matching = found.into_iter().filter_map(|record| view(&called, wanted, record));
+    let (called, hashes) = (Called::now(engine), Hashes::now(engine));
+    let mut matching = found.into_iter().filter_map(|record| view(&called, &hashes, wanted, record));
     let records = matching.by_ref().take(limit).collect();
     Records { completeness: completeness.into(), records, more: matching.next().is_some() }
 }
@@ -145,7 +153,7 @@ fn admits(wanted: &Wanted, record: &FlowRecord) -> bool {
     wanted.admits(&facts) && wanted.admits_rule(Some(&record.rule), record.potential.as_deref())
 }
 
-fn view(called: &Called, wanted: &Wanted, record: FlowRecord) -> Option<RecordView> {
+fn view(called: &Called, hashes: &Hashes, wanted: &Wanted, record: FlowRecord) -> Option<RecordView> {
     let source = called.end(record.source.into(), None);
     let destination = called.end(record.destination.into(), port_of(record.service));
     if !wanted.admits_ends([&source, &destination]) {
@@ -169,6 +177,7 @@ fn view(called: &Called, wanted: &Wanted, record: FlowRecord) -> Option<RecordVi
         first_seen: record.first_seen,
         last_seen: record.last_seen,
         drafts: said.collect(),
+        more: MoreView::of(&record, hashes),
     })
 }
 

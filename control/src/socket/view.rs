@@ -180,6 +180,10 @@ pub struct Totals {
     pub flows_cut: u64,
     /// Packets that a gate in mode `observe` would have dropped.
     pub potentially_blocked: u64,
+    /// Flow events there were: told to the flow records, or lost.
+    pub flow_events: u64,
+    /// Drops that no record tells of, for want of room; the counts of reasons have them.
+    pub drop_records_lost: u64,
     /// Flow events that the flow records miss.
     pub flow_events_lost: u64,
 }

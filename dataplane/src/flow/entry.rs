@@ -81,7 +81,7 @@ pub(super) struct Entry {
 pub(super) struct Rare {
     /// When the flow was opened: milliseconds, modulo 2^32.
     pub(super) opened: AtomicU32,
-    /// [`super::tcp::Note`] in two words; valid as the state word says.
+    /// [`super::tcp::Note`] or the times of the handshake in two words; valid as the state word says.
     pub(super) note: [AtomicU32; 2],
     /// What becomes of the flow once it is denied; see `terms`.
     pub(super) revoke: AtomicU32,
@@ -89,6 +89,10 @@ pub(super) struct Rare {
     pub(super) drained: AtomicU32,
     /// [`crate::verdict::DraftAnswers`].
     pub(super) drafts: AtomicU32,
+    /// Of [`Entry::packets`], those that the control thread was told of; see `told`.
+    pub(super) told_packets: [AtomicU64; 2],
+    /// Of [`Entry::bytes`], likewise.
+    pub(super) told_bytes: [AtomicU64; 2],
 }
 
 /// "No rule" where a [`RuleId`] is optional.
@@ -307,6 +311,8 @@ impl Slots {
                 revoke: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
                 drafts: AtomicU32::new(0),
+                told_packets: from_fn(word),
+                told_bytes: from_fn(word),
             }),
         }
     }
@@ -316,5 +322,5 @@ impl Slots {
 const _: () = {
     assert!(size_of::<Entry>() == 128);
     assert!(size_of::<Header>() == 64);
-    assert!(size_of::<Slots>() == WAYS * (128 + 24));
+    assert!(size_of::<Slots>() == WAYS * (128 + 56));
 };

@@ -1,12 +1,14 @@
 //! One flow in the hands of one worker.
 
 use super::entry::{Class, Entry, NO_RULE, Rare, Set, generation};
+use super::fill::write;
+use super::handshake;
 use super::key::{FlowKey, Orientation};
 use super::ruling::{Ruling, Standing};
 use super::stamp::Stamp;
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
-use super::table::{NewFlow, write};
+use super::table::NewFlow;
 use super::tcp::{self, Phase, Step};
 use super::view::FlowView;
 use crate::clock::Now;
@@ -203,6 +205,7 @@ impl<'t> FlowHandle<'t> {
             for counter in entry.packets.iter().chain(&entry.bytes) {
                 counter.store(0, Relaxed);
             }
+            rare.tell_nothing();
         }
         rare.store_terms(Terms { on_revoke, drafts }, told);
         self.stamp = Stamp::new(epoch, rule).ended(cut, draining);
@@ -256,9 +259,11 @@ impl<'t> FlowHandle<'t> {
     ) -> Result<Step, DropReason> {
         let (entry, rare) = (self.entry(), self.rare());
         let Some(mut connection) = state::load(entry, rare) else { return Err(DropReason::TcpState) };
+        let before = State::from_bits(entry.state.load(Relaxed));
         let step = connection.step(direction, segment)?;
         if step != Step::Reopen {
             state::store(entry, rare, &connection);
+            handshake::go_on(entry, rare, before, now);
             self.count(direction, bytes);
         }
         if step == Step::Pass {
@@ -315,7 +320,7 @@ impl<'t> FlowHandle<'t> {
         }
         let mut claim = entry.take(control).ok_or(DropReason::FlowContended)?;
         let view = FlowView::copy(self.set, self.way, self.live);
-        write(self.set, self.way, key, &key.words(), new, now.as_millis32());
+        write(self.set, self.way, key, &key.words(), new, now);
         self.live = claim.publish();
         self.stamp = new.stamp();
         self.state = new.state();

@@ -21,7 +21,7 @@ const PAGE: usize = 4096;
 /// on aarch64. Another size would only make [`Memory::collapse`] fail.
 const HUGE: usize = 2 << 20;
 /// Names the layout; changes with them.
-const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x03");
+const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x04");
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// The mapping. Unmapped when dropped; the file lives on while anybody holds its descriptor.

@@ -5,8 +5,10 @@
 //! first one. Nothing here knows policy: `pipeline` asks it and stamps the answer into the flow.
 
 mod entry;
+mod fill;
 pub mod fragments;
 mod handle;
+mod handshake;
 mod hash;
 mod key;
 #[cfg(test)]
@@ -30,10 +32,12 @@ mod terms;
 #[cfg(not(loom))]
 mod tests;
 pub mod timeouts;
+mod told;
 mod view;
 
 pub use entry::Class;
 pub use handle::FlowHandle;
+pub use handshake::{Handshake, RoundTrip};
 pub use hash::{FlowHash, HashKey};
 pub use key::{FlowKey, Orientation};
 pub use relayed::Relayed;

@@ -20,6 +20,8 @@ const SIMULTANEOUS: u32 = 1 << 7;
 const LIBERAL: u32 = 1 << 8;
 const NOTE_SYN: u32 = 1 << 9;
 const NOTE_ACK: u32 = 1 << 10;
+/// The words of the note hold times of the handshake instead: see `handshake`.
+pub(super) const TIMED: u32 = 1 << 11;
 /// Per side from here: scale in force (4 bits), scale offered (4 bits), whether one was offered, whether it acked.
 const PEER_SHIFT: [u32; 2] = [12, 22];
 const OFFERED: u32 = 1 << 8;
@@ -42,6 +44,31 @@ impl State {
     /// The state of a new TCP flow, without what only [`load`] needs.
     pub(super) const fn opened(connection: &Connection) -> Self {
         Self(Self::datagram(connection.initiator).0 | connection.phase as u32)
+    }
+
+    /// Whether the word has any of the bits `mask`.
+    pub(super) const fn has(self, mask: u32) -> bool {
+        self.0 & mask != 0
+    }
+
+    /// Picked up in the middle.
+    pub(super) const fn is_liberal(self) -> bool {
+        self.has(LIBERAL)
+    }
+
+    /// The side that began the handshake completed it.
+    pub(super) const fn is_assured(self) -> bool {
+        self.has(ASSURED)
+    }
+
+    /// A note stands in the words that could hold times.
+    pub(super) const fn is_noted(self) -> bool {
+        self.has(NOTE_SYN | NOTE_ACK)
+    }
+
+    /// The end `of` has sent an acknowledgement.
+    pub(super) const fn has_acked(self, of: Orientation) -> bool {
+        self.has(ACKED << PEER_SHIFT[of.index()])
     }
 
     pub(super) const fn initiator(self) -> Orientation {

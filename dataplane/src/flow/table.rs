@@ -12,13 +12,14 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::entry::{Class, Entry, NO_RULE, Set, Unavailable, WAYS, generation};
+use super::entry::{Class, Entry, Set, Unavailable, WAYS, generation};
+use super::fill::write;
 use super::handle::FlowHandle;
 use super::hash::{FlowHash, HashKey};
 use super::key::{FlowKey, Orientation};
 use super::memory::{Memory, prefetch};
 use super::stamp::Stamp;
-use super::state::{self, State};
+use super::state::State;
 use super::sync::{CLAIM_TRIES, Ordering, pause};
 use super::tcp::Connection;
 use super::view::FlowView;
@@ -85,7 +86,7 @@ impl FlowTable {
     /// The least and most flows a table can be asked to hold.
     pub const CAPACITY: core::ops::RangeInclusive<usize> = 2 * WAYS..=WAYS << 24;
 
-    /// A table for `capacity` flows, rounded up to a power of two, with a random secret. Takes 160 bytes per flow
+    /// A table for `capacity` flows, rounded up to a power of two, with a random secret. Takes 192 bytes per flow
     /// at once and never more.
     ///
     /// # Errors
@@ -269,7 +270,7 @@ impl FlowTable {
             let Some(mut claim) = entry.take(control) else { continue };
             let evicted =
                 live.then(|| Evicted { class, view: FlowView::copy(set, way, generation(control)) });
-            write(set, way, key, &words, new, now.as_millis32());
+            write(set, way, key, &words, new, now);
             set.header.tags.set(way, tag(hash));
             let live = claim.publish();
             drop(claim);
@@ -359,41 +360,4 @@ fn choose(sets: [Set<'_>; 2], now: u32) -> Result<(Set<'_>, usize), DropReason> 
         .filter(|&(set, way)| set.class(way, now) != Class::Assured)
         .min_by_key(rank)
         .ok_or(DropReason::FlowTableFull)
-}
-
-impl NewFlow {
-    pub(super) const fn stamp(&self) -> Stamp {
-        Stamp::new(self.epoch, self.rule)
-    }
-
-    pub(super) fn state(&self) -> State {
-        match self.connection {
-            None => State::datagram(self.initiator),
-            Some(connection) => State::opened(&connection),
-        }
-    }
-}
-
-/// Fills a slot, for the holder of its claim.
-pub(super) fn write(set: Set<'_>, way: usize, key: &FlowKey, words: &[u64; 5], new: &NewFlow, now: u32) {
-    let (entry, rare) = (&set.slots.entries[way], &set.slots.rare[way]);
-    for (own, word) in entry.key.iter().zip(words) {
-        own.store(*word, Ordering::Relaxed);
-    }
-    entry.stamp.store(new.stamp().to_bits(), Ordering::Relaxed);
-    entry.potential.store(new.potential.map_or(NO_RULE, |rule| rule.0), Ordering::Relaxed);
-    match &new.connection {
-        Some(connection) => state::store(entry, rare, connection),
-        None => entry.state.store(new.state().to_bits(), Ordering::Relaxed),
-    }
-    for direction in [Orientation::FromFirst, Orientation::FromSecond] {
-        let own = direction == new.sender;
-        entry.packets[direction.index()].store(u64::from(own), Ordering::Relaxed);
-        entry.bytes[direction.index()].store(if own { u64::from(new.bytes) } else { 0 }, Ordering::Relaxed);
-    }
-    rare.opened.store(now, Ordering::Relaxed);
-    rare.store_terms(new.terms, false);
-    let state = new.state();
-    set.header.deadlines[way].store(now.wrapping_add(state.timeout(key.protocol)), Ordering::Relaxed);
-    set.header.classes[way].store(state.class(false) as u8, Ordering::Relaxed);
 }

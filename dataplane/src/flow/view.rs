@@ -1,6 +1,7 @@
 //! Reading and ending flows in bulk: snapshots for the control thread, expiry for the workers.
 
 use super::entry::{Class, Entry, NO_RULE, Set, generation};
+use super::handshake::{self, Handshake, RoundTrip};
 use super::key::{FlowKey, Orientation};
 use super::stamp::Stamp;
 use super::state::{State, is_past};
@@ -33,10 +34,18 @@ pub struct FlowView {
     pub replied: bool,
     /// For TCP.
     pub phase: Option<Phase>,
+    /// For TCP: how it began.
+    pub handshake: Option<Handshake>,
+    /// For TCP: how long its handshake took.
+    pub round_trip: Option<RoundTrip>,
     /// Frames per direction, by [`Orientation::index`].
     pub packets: [u64; 2],
     /// Bytes of frames per direction.
     pub bytes: [u64; 2],
+    /// Of `packets`, those that [`FlowTable::tell`] has not told yet.
+    pub untold_packets: [u64; 2],
+    /// Of `bytes`, likewise.
+    pub untold_bytes: [u64; 2],
     /// When it was opened: [`Now::as_millis32`].
     pub opened: u32,
     /// When it expires unless a packet comes: [`Now::as_millis32`].
@@ -60,7 +69,11 @@ impl FlowView {
         let state = State::from_bits(entry.state.load(Relaxed));
         let potential = entry.potential.load(Relaxed);
         let deadline = set.header.deadlines[way].load(Relaxed);
-        let opened = set.slots.rare[way].opened.load(Relaxed);
+        let rare = &set.slots.rare[way];
+        let opened = rare.opened.load(Relaxed);
+        let packets = core::array::from_fn(|at| entry.packets[at].load(Relaxed));
+        let bytes = core::array::from_fn(|at| entry.bytes[at].load(Relaxed));
+        let (untold_packets, untold_bytes) = rare.untold(packets, bytes);
         let refreshed = deadline.wrapping_sub(state.timeout(FlowKey::protocol_of(words[4])));
         Self {
             key: FlowKey::from_words(words),
@@ -69,12 +82,16 @@ impl FlowView {
             epoch: stamp.epoch(),
             rule: stamp.rule(),
             potential: (potential != NO_RULE).then_some(RuleId(potential)),
-            terms: set.slots.rare[way].terms(),
+            terms: rare.terms(),
             cut: stamp.is_cut(),
             replied: state.replied(),
             phase: state.phase(),
-            packets: core::array::from_fn(|at| entry.packets[at].load(Relaxed)),
-            bytes: core::array::from_fn(|at| entry.bytes[at].load(Relaxed)),
+            handshake: handshake::of(state),
+            round_trip: handshake::round_trip(state, rare),
+            packets,
+            bytes,
+            untold_packets,
+            untold_bytes,
             opened,
             deadline,
             // A deadline lags, and a state that changed since has another time-out: never before the opening.
@@ -86,9 +103,9 @@ impl FlowView {
 /// Where a worker's expiry stands. The workers divide the sets between them.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepCursor {
-    next: usize,
+    pub(super) next: usize,
     first: usize,
-    stride: usize,
+    pub(super) stride: usize,
 }
 
 impl SweepCursor {
@@ -111,13 +128,7 @@ impl FlowTable {
     ) -> usize {
         let mut count = 0;
         for _ in 0..sets {
-            if cursor.next >= self.set_count() {
-                cursor.next = cursor.first;
-            }
-            if cursor.next >= self.set_count() {
-                break;
-            }
-            let set = self.set(cursor.next);
+            let Some(set) = self.next_set(cursor) else { break };
             cursor.next += cursor.stride;
             for way in Set::ways() {
                 if let Some(view) = set.expire(way, now.as_millis32()) {
@@ -137,6 +148,20 @@ impl FlowTable {
             set.header.tags.get(way) != 0 && set.class(way, now) != Class::Expired
         };
         self.sets().map(|set| Set::ways().filter(|way| lives(&set, *way)).count()).sum()
+    }
+
+    /// The set that `cursor` stands at; `None` if there is none in its share.
+    pub(super) fn next_set(&self, cursor: &mut SweepCursor) -> Option<Set<'_>> {
+        if cursor.next >= self.set_count() {
+            cursor.next = cursor.first;
+        }
+        (cursor.next < self.set_count()).then(|| self.set(cursor.next))
+    }
+
+    /// How many sets there are for a worker to sweep.
+    #[must_use]
+    pub fn share(&self, cursor: &SweepCursor) -> usize {
+        self.set_count().div_ceil(cursor.stride)
     }
 
     /// Copies of all live flows, one slot after the other, without stopping anybody: flows that come or go

@@ -1,6 +1,7 @@
 //! What is done with a judged frame: it leaves by the other side, waits for its datagram's first fragment, or is
 //! lost with a reason.
 
+use crate::capture::{Fate, Lane, Sight};
 use crate::clock::Now;
 use crate::counters::WorkerCounters;
 use crate::flow::fragments::{Later, Settled};
@@ -13,6 +14,7 @@ use crate::transmit::reject::{self, Answer};
 use crate::verdict::{Epoch, Side, WireId};
 
 use super::judge::{Loss, Told};
+use super::tapped::dropped_after;
 use super::{Arrival, Outbox, Path};
 
 /// The frame's surroundings, for [`Path::drop`].
@@ -43,7 +45,9 @@ impl Path {
     ) {
         let Arrival { wire, side, now } = scene.arrival;
         let epoch = scene.snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch);
-        self.book(epoch, now).lost(wire, side, loss, scene.ip, false);
+        let book = self.book(epoch, now);
+        book.lost(wire, side, loss, scene.ip, false);
+        book.copy(wire, side, loss, scene.ip, umem.bytes(&frame), out.from(side).len());
         if let (Told::Sender | Told::BothEnds, Some(ip)) = (loss.told, scene.ip) {
             self.tell(umem, scene.arrival, ip, &frame, loss.told, out);
         }
@@ -51,7 +55,7 @@ impl Path {
     }
 
     fn book(&self, epoch: Epoch, now: Now) -> Book<'_> {
-        Book { counters: &self.counters, records: &self.records, epoch, now }
+        Book { counters: &self.counters, records: &self.records, lane: self.tapped.lane(), epoch, now }
     }
 
     /// Makes the frames that say that this one was refused, as far as the limit lets it.
@@ -92,6 +96,7 @@ impl Path {
         };
         umem.bytes_mut(&made).copy_from_slice(&bytes);
         self.counters.made.add(1);
+        self.tapped.made(&made);
         out.push(made);
     }
 
@@ -108,8 +113,8 @@ impl Path {
     ) {
         let Arrival { wire, side, now } = scene.arrival;
         let epoch = scene.snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch);
-        let Self { fragments, counters, records, .. } = self;
-        let book = Book { counters, records, epoch, now };
+        let Self { fragments, counters, records, tapped, .. } = self;
+        let book = Book { counters, records, lane: tapped.lane(), epoch, now };
         if let (Transport::Later, Err(loss)) = (ip.transport, verdict) {
             return self.drop(umem, scene, frame, loss, out);
         }
@@ -138,8 +143,8 @@ impl Path {
     /// Settles held fragments whose time is up or whose first one another worker has judged, while the policy of
     /// `epoch` is in force.
     pub(super) fn settle_overdue(&mut self, umem: &mut Umem, epoch: Epoch, now: Now, out: &mut Outbox) {
-        let Self { fragments, counters, records, .. } = self;
-        let book = Book { counters, records, epoch, now };
+        let Self { fragments, counters, records, tapped, .. } = self;
+        let book = Book { counters, records, lane: tapped.lane(), epoch, now };
         fragments.expire(now, |settled| settle(umem, book, settled, out));
     }
 }
@@ -149,6 +154,8 @@ impl Path {
 struct Book<'a> {
     counters: &'a WorkerCounters,
     records: &'a Records,
+    /// Where copies of them go, if somebody wants them.
+    lane: Option<&'a Lane>,
     epoch: Epoch,
     now: Now,
 }
@@ -157,7 +164,7 @@ impl Book<'_> {
     /// A frame that came in on `side` of `wire` is lost. `ip` is what its headers said, `held` whether it was held
     /// before.
     fn lost(self, wire: WireId, side: Side, loss: Loss, ip: Option<&Ip>, held: bool) {
-        let Self { counters, records, epoch, now } = self;
+        let Self { counters, records, epoch, now, .. } = self;
         counters.dropped(loss.reason).add(1);
         let flow = ip.map(|ip| DroppedFlow {
             source: ip.source,
@@ -166,6 +173,16 @@ impl Book<'_> {
         });
         let Loss { reason, rule, .. } = loss;
         records.dropped(DropRecord { at: now, wire, side, reason, epoch, rule, flow, held }, counters);
+    }
+}
+
+impl Book<'_> {
+    /// Copies a frame that is lost after `left` of its side, if somebody wants it.
+    fn copy(self, wire: WireId, side: Side, loss: Loss, ip: Option<&Ip>, bytes: &[u8], left: usize) {
+        let Some(lane) = self.lane else { return };
+        let (Loss { reason, rule, .. }, Self { epoch, now: at, .. }) = (loss, self);
+        let (fate, order) = (Fate::Dropped(reason), dropped_after(left));
+        lane.offer(&Sight { at, wire, side, fate, epoch, rule, ip, order }, bytes);
     }
 }
 
@@ -179,5 +196,6 @@ fn settle(umem: &mut Umem, book: Book<'_>, settled: Settled, out: &mut Outbox) {
         _ => None,
     };
     book.lost(wire, side, Loss::of(reason), ip, true);
+    book.copy(wire, side, Loss::of(reason), ip, umem.bytes(&frame), out.from(side).len());
     umem.release(frame);
 }

@@ -8,7 +8,7 @@ use crate::flow::{
 };
 use crate::headers::{IcmpBody, Ip, Quoted, Tcp, Transport, protocol};
 use crate::policy::ServiceKey;
-use crate::records::{Ending, FlowEvent, Occasion};
+use crate::records::{Ending, FlowEvent, Observed, Occasion, Told};
 use crate::verdict::{Decision, DraftAnswers, DropReason, Terms, Verdict};
 
 use super::judge::{Judge, Loss};
@@ -145,12 +145,12 @@ impl Judge<'_> {
     }
 
     fn ended(&self, view: &FlowView, ending: Ending) {
-        if let Some(event) = FlowEvent::ended(view, ending, self.arrival.now) {
-            self.happened(event);
+        if let Some(told) = Told::ended(view, ending, self.arrival.now) {
+            self.happened(told);
         }
     }
 
-    fn happened(&self, event: FlowEvent) {
+    fn happened(&self, event: impl Into<Told>) {
         self.records.happened(event, self.counters);
     }
 
@@ -202,7 +202,7 @@ impl Judge<'_> {
         let at = lookup.sender.index();
         let (mut packets, mut sent) = ([0; 2], [0; 2]);
         (packets[at], sent[at]) = (1, u64::from(bytes));
-        self.happened(FlowEvent {
+        let event = FlowEvent {
             at: now,
             occasion,
             key: lookup.key,
@@ -217,7 +217,9 @@ impl Judge<'_> {
             bytes: sent,
             first_seen: now.as_millis32(),
             last_seen: now.as_millis32(),
-        });
+        };
+        let observed = Observed { side: Some(self.arrival.side), ..Observed::default() };
+        self.happened(Told { event, observed });
     }
 
     /// Who opened the flow, and what policy says. In the middle of a connection the sender of the first segment

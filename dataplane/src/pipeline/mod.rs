@@ -9,6 +9,8 @@ mod identity;
 mod judge;
 mod neighbour;
 mod stage;
+mod tapped;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use crate::flow::{FlowKey, FlowTable, SweepCursor};
 use crate::frame::{BATCH_MAX, Batch, Frame, Umem};
 use crate::headers::{self, Headers, Ip, Network};
 use crate::policy::{PolicyReader, Snapshot};
-use crate::records::{Ending, FlowEvent, Records};
+use crate::records::Records;
 use crate::transmit::limit::TokenBucket;
 use crate::verdict::{DropReason, Epoch};
 
@@ -30,6 +32,8 @@ pub use stage::{Arrival, Outbox, Stage};
 use act::Scene;
 use flows::Lookup;
 use judge::{Judge, Loss};
+use tapped::Tapped;
+use upkeep::Upkeep;
 
 /// How strictly a wire ties source addresses to its inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,12 +82,12 @@ pub struct Pipeline {
 struct Path {
     worker: usize,
     flows: Arc<FlowTable>,
-    sweep: SweepCursor,
-    /// When it was swept last: [`Now::as_millis32`].
-    swept: u32,
+    upkeep: Upkeep,
     fragments: FragmentTable,
     counters: Arc<WorkerCounters>,
     records: Arc<Records>,
+    /// Who wants copies of the frames of the batch in work.
+    tapped: Tapped,
     source_check: SourceCheck,
     pickup_until: Now,
     /// How often senders are told that a frame was refused.
@@ -100,14 +104,6 @@ struct Parsed {
 /// second for the whole host (`icmp_msgs_per_sec`).
 const ANSWERS_PER_SECOND: u32 = 1000;
 const ANSWERS_AT_ONCE: u32 = 200;
-
-/// Sets of the flow table looked at per millisecond by each worker: a million flows (131,072 sets) are swept within
-/// 2 s by one worker. Paced by time and not by turns of the loop, because under load there are ten thousand turns a
-/// second: 256 sets per turn took 4 % of a worker's time on a table of two million flows.
-const SWEEP_SETS_PER_MILLI: usize = 64;
-/// The most sets looked at in one tick: some 10 us. An idle worker ticks ten times a second, so it sweeps a million
-/// flows within 13 s; an expired flow is not found before that either.
-const SWEEP_SETS_MAX: usize = 1024;
 
 impl Pipeline {
     /// A pipeline over `parts`. Allocates all it will ever need.
@@ -127,11 +123,11 @@ impl Pipeline {
         let path = Path {
             worker,
             flows,
-            sweep,
-            swept: 0,
+            upkeep: Upkeep::new(sweep),
             fragments,
             counters,
             records,
+            tapped: Tapped::default(),
             source_check,
             pickup_until,
             answers: TokenBucket::new(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE),
@@ -145,6 +141,7 @@ impl Stage for Pipeline {
         let Self { reader, path, parsed } = self;
         // (1) Read the policy once for the whole batch.
         let snapshot = reader.read();
+        path.tapped.begin(&path.records, arrival.wire);
         // (2) Read every header.
         path.parse(umem, arrival, batch, parsed);
         // (3) See where the flows are, and start fetching them.
@@ -153,13 +150,18 @@ impl Stage for Pipeline {
         for (frame, parsed) in batch.drain(..).zip(parsed.iter()) {
             path.judge(umem, snapshot, arrival, frame, parsed, out);
         }
+        path.copy_forwarded(umem, snapshot, arrival.now, out);
         path.counters.held.set(path.fragments.held() as u64);
     }
 
     fn tick(&mut self, umem: &mut Umem, now: Now, out: &mut Outbox) {
-        let epoch = self.reader.read().map_or(Epoch(0), |snapshot| snapshot.epoch);
-        self.path.sweep(now);
+        let snapshot = self.reader.read();
+        let epoch = snapshot.map_or(Epoch(0), |snapshot| snapshot.epoch);
+        self.path.tapped.go_on(&self.path.records);
+        let Path { upkeep, flows, records, counters, .. } = &mut self.path;
+        upkeep.run(flows, records, counters, now);
         self.path.settle_overdue(umem, epoch, now, out);
+        self.path.copy_forwarded(umem, snapshot, now, out);
         self.path.counters.held.set(self.path.fragments.held() as u64);
     }
 
@@ -243,21 +245,6 @@ impl Path {
             (Some(_), verdict) => self.fragment(umem, scene, ip, frame, verdict, out),
             (None, Ok(())) => self.forward(umem, arrival, frame, ip, out),
             (None, Err(loss)) => self.drop(umem, scene, frame, loss, out),
-        }
-    }
-
-    /// Ends expired flows, as many as the time since the last sweep asks for.
-    fn sweep(&mut self, now: Now) {
-        let millis = now.as_millis32().wrapping_sub(self.swept);
-        let sets = (millis as usize).saturating_mul(SWEEP_SETS_PER_MILLI).min(SWEEP_SETS_MAX);
-        if sets > 0 {
-            let Self { flows, records, counters, .. } = self;
-            flows.sweep(&mut self.sweep, now, sets, |view| {
-                if let Some(event) = FlowEvent::ended(&view, Ending::of(&view), now) {
-                    records.happened(event, counters);
-                }
-            });
-            self.swept = now.as_millis32();
         }
     }
 

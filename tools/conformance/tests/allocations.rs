@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use control::policy::valid::Action;
 use control::policy::{CompileOptions, SourceFile, compile, load_texts};
+use dataplane::capture::{Fates, Filter, Lane, Sieve};
 use dataplane::frame::{BATCH_MAX, Batch};
 use dataplane::pipeline::{Arrival, Outbox, Stage};
 use dataplane::policy::PolicyTable;
@@ -111,7 +112,13 @@ fn the_packet_path_allocates_nothing() {
     let packets = traffic();
     let mut out = Outbox::new(rig.pipeline.forward_max());
     let (mut batch, mut judged) = (Batch::new(), 0);
+    // A capture that begins in between, and soon has no room.
+    let filter = Filter { fates: Fates::Any, snap_len: 200, ..Filter::default() };
+    let lane = Arc::new(Lane::new(Arc::new(Sieve::new(filter)), 100));
     for round in 0..6u64 {
+        if round == 3 {
+            rig.records.tap().open(Arc::clone(&lane));
+        }
         if round % 2 == 1 {
             let drafts = vec![(1, Arc::new(table(few))), (2, Arc::new(table(all)))];
             rig.publisher.publish_with(table(if round % 4 == 1 { few } else { all }), drafts);
@@ -149,6 +156,11 @@ fn the_packet_path_allocates_nothing() {
     counted(rig.counters.flow_events_lost.get(), "flow event without room");
     counted(rig.counters.made.get(), "answer to a refused frame");
     counted(rig.counters.flows_evicted.get(), "eviction");
+    let copied = core::iter::from_fn(|| lane.next()).collect::<Vec<_>>();
+    assert_eq!(copied.len(), 100);
+    counted(copied.iter().filter(|copy| copy.dropped.is_none()).count() as u64, "copy of a forwarded frame");
+    counted(copied.iter().filter(|copy| copy.dropped.is_some()).count() as u64, "copy of a dropped frame");
+    counted(lane.counts(Side::Inside).lost, "copy without room");
     counted(rig.counters.checksums_finished.get(), "unfinished checksum");
     counted(rig.counters.drop_records_lost.get() + rig.counters.dropped_in_all(), "drop");
     counted(rig.counters.dropped(dataplane::verdict::DropReason::FragmentNoHead).get(), "late fragment");

@@ -18,7 +18,7 @@ use crate::observe::names::{Names, Who};
 use crate::policy::valid::{Labels, ValidPolicy};
 
 /// The kinds of event, by the words of the configuration.
-pub const OCCASIONS: &[&str] = &["opened", "redecided", "ended", "denied"];
+pub const OCCASIONS: &[&str] = &["opened", "redecided", "updated", "ended", "denied"];
 
 /// The word for an occasion: one of [`OCCASIONS`].
 #[must_use]
@@ -26,6 +26,7 @@ pub const fn occasion_name(occasion: Occasion) -> &'static str {
     match occasion {
         Occasion::Opened => "opened",
         Occasion::Redecided => "redecided",
+        Occasion::Updated => "updated",
         Occasion::Ended(_) => "ended",
         Occasion::Denied => "denied",
     }
@@ -89,7 +90,8 @@ pub struct Event<'a> {
     pub destination: End<'a>,
     /// What was asked for: `protocol << 16 | port`, or type and code.
     pub service: u32,
-    /// Frames from source to destination, and back; all since the flow was opened.
+    /// Frames from source to destination, and back; of updates and ends what passed since the flow was told last, so that
+    /// they add up to all there were.
     pub packets: [u64; 2],
     /// Bytes of those frames, Ethernet headers included.
     pub bytes: [u64; 2],

@@ -1,15 +1,16 @@
 //! From the workers' events to the log.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dataplane::clock::Now;
 use dataplane::policy::Publisher;
-use dataplane::records::{FlowEvent, Occasion, Records};
+use dataplane::records::{Occasion, Records, Told};
 use dataplane::verdict::{Answer, Epoch, RuleId, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Addition, FlowKind, RecordLog};
+use super::{Addition, Details, FlowKind, Outcome, RecordLog};
 use crate::observe::follow::Followers;
 use crate::observe::live::Ends;
 use crate::observe::worker::Worker;
@@ -21,6 +22,16 @@ const EPOCHS_MAX: usize = 4096;
 pub trait Wording {
     /// The name of a rule of the policy of `epoch`.
     fn rule(&self, epoch: Epoch, rule: RuleId) -> Arc<str>;
+
+    /// Its tier, if that is known.
+    fn tier(&self, _epoch: Epoch, _rule: RuleId) -> Option<Arc<str>> {
+        None
+    }
+
+    /// What policy knows of an address, in words: see [`super::Folded`].
+    fn labels(&self, _address: IpAddr) -> Arc<str> {
+        "unknown".into()
+    }
 
     /// Hears of every event that is collected, for whoever else wants it. Must not wait.
     fn hear(&self, _event: &FlowEvent, _clock: Clock) {}
@@ -84,12 +95,12 @@ impl Collector {
         let mut missed = 0u64;
         for (worker, known) in workers.iter().zip(&mut self.lost) {
             for _ in 0..Records::EVENTS {
-                let Some(event) = worker.records.next_event() else { break };
+                let Some(told) = worker.records.next_told() else { break };
                 if !self.followers.is_empty() {
-                    self.followers.tell(event, clock.wall(event.at));
+                    self.followers.tell(told.event, clock.wall(told.event.at));
                 }
-                add(&mut self.log, &self.drafts, &event, words, clock);
-                words.hear(&event, clock);
+                add(&mut self.log, &self.drafts, &told, words, clock);
+                words.hear(&told.event, clock);
             }
             let lost = worker.counters.flow_events_lost.get();
             missed = missed.saturating_add(lost.wrapping_sub(*known));
@@ -131,10 +142,11 @@ impl Clock {
 fn add(
     log: &mut RecordLog,
     drafts: &VecDeque<(Epoch, Arc<[u16]>)>,
-    event: &FlowEvent,
+    told: &Told,
     words: &impl Wording,
     clock: Clock,
 ) {
+    let event = &told.event;
     let Ends { source, destination, service, .. } = Ends::of_key(&event.key, event.initiator);
     let kind = FlowKind {
         source: source.to_ip(),
@@ -147,7 +159,7 @@ fn add(
     let (flows, counted) = match event.occasion {
         Occasion::Opened => (1, false),
         Occasion::Denied => (1, true),
-        Occasion::Ended(_) => (0, true),
+        Occasion::Updated | Occasion::Ended(_) => (0, true),
         Occasion::Redecided => (0, false),
     };
     let sum = |counts: [u64; 2]| if counted { counts[0].saturating_add(counts[1]) } else { 0 };
@@ -158,8 +170,10 @@ fn add(
         first_seen: clock.time(event.first_seen),
         last_seen: clock.time(event.last_seen),
     };
+    log.make_room(&kind, |address| words.labels(address));
     log.add(kind.clone(), &addition);
-    if matches!(event.occasion, Occasion::Ended(_)) {
+    log.add_details(&kind, flows, &details(told, counted), || words.tier(event.epoch, event.rule));
+    if matches!(event.occasion, Occasion::Updated | Occasion::Ended(_)) {
         return;
     }
     let enforced = match (event.verdict, event.potential) {
@@ -174,6 +188,25 @@ fn add(
         if answer != enforced {
             log.add_draft(&kind, *draft, answer);
         }
+    }
+}
+
+/// What an event tells beside its counts; `counted` says whether those are to be added up.
+fn details(told: &Told, counted: bool) -> Details {
+    let Told { event, observed } = told;
+    let own = event.initiator.index();
+    let sent = |counts: [u64; 2]| if counted { counts[own] } else { 0 };
+    Details {
+        sent_packets: sent(event.packets),
+        sent_bytes: sent(event.bytes),
+        epoch: event.epoch.0,
+        side: observed.side,
+        gate: event.gate,
+        outcome: match event.occasion {
+            Occasion::Ended(ending) => Some(Outcome::of(ending, observed.handshake)),
+            _ => None,
+        },
+        round_trip: observed.round_trip,
     }
 }
 

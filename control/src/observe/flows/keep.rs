@@ -6,7 +6,8 @@ use dataplane::verdict::Verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FlowKind, KINDS_MAX, RecordLog, Sums};
+use super::fold::{FOLDS_MAX, Fold, FoldKind};
+use super::{Facts, FlowKind, FlowRecord, KINDS_MAX, RecordLog, Sums};
 use crate::store::WholeFile;
 
 /// The log as it is kept: what drafts said is left out, because drafts have other numbers in the next process.
@@ -32,21 +33,73 @@ struct KeptRecord {
     bytes: u64,
     first_seen: Timestamp,
     last_seen: Timestamp,
+    /// What follows was not kept always.
+    #[serde(default)]
+    tier: Option<String>,
+    #[serde(default)]
+    facts: Facts,
+    #[serde(default)]
+    folded: Option<KeptFold>,
+}
+
+/// The labels of a record that was folded.
+#[derive(Serialize, Deserialize)]
+struct KeptFold {
+    source: String,
+    destination: String,
+    records: u64,
+}
+
+/// A record as the log holds it.
+enum Part {
+    Kind(FlowKind, Sums),
+    Fold(FoldKind, Fold),
+}
+
+impl From<FlowRecord> for KeptRecord {
+    fn from(one: FlowRecord) -> Self {
+        Self {
+            source: one.source,
+            destination: one.destination,
+            service: one.service,
+            verdict: one.verdict.name().to_owned(),
+            rule: one.rule.to_string(),
+            potential: one.potential.as_deref().map(str::to_owned),
+            flows: one.flows,
+            packets: one.packets,
+            bytes: one.bytes,
+            first_seen: one.first_seen,
+            last_seen: one.last_seen,
+            tier: one.tier.as_deref().map(str::to_owned),
+            facts: one.facts,
+            folded: one.folded.map(|fold| KeptFold {
+                source: fold.source.to_string(),
+                destination: fold.destination.to_string(),
+                records: fold.records,
+            }),
+        }
+    }
 }
 
 impl KeptRecord {
-    fn taken_apart(self) -> Option<(FlowKind, Sums)> {
+    fn taken_apart(self) -> Option<Part> {
         let verdict = [Verdict::Allow, Verdict::Deny, Verdict::Reject];
-        let kind = FlowKind {
-            source: self.source,
-            destination: self.destination,
-            service: self.service,
-            verdict: verdict.into_iter().find(|verdict| verdict.name() == self.verdict)?,
-            rule: self.rule.into(),
-            potential: self.potential.map(Into::into),
+        let verdict = verdict.into_iter().find(|verdict| verdict.name() == self.verdict)?;
+        let Self {
+            source, destination, service, flows, packets, bytes, first_seen, last_seen, facts, ..
+        } = self;
+        let (rule, potential) = (self.rule.into(), self.potential.map(Into::into));
+        let (drafts, tier) = (Vec::new(), self.tier.map(Into::into));
+        let sums = Sums { flows, packets, bytes, first_seen, last_seen, drafts, facts, tier };
+        let Some(KeptFold { source: from, destination: to, records }) = self.folded else {
+            return Some(Part::Kind(
+                FlowKind { source, destination, service, verdict, rule, potential },
+                sums,
+            ));
         };
-        let Self { flows, packets, bytes, first_seen, last_seen, .. } = self;
-        Some((kind, Sums { flows, packets, bytes, first_seen, last_seen, drafts: Vec::new() }))
+        let (from, to) = (from.into(), to.into());
+        let kind = FoldKind { source: from, destination: to, service, verdict, rule, potential };
+        Some(Part::Fold(kind, Fold { sums, records, example: [source, destination] }))
     }
 }
 
@@ -73,10 +126,17 @@ impl RecordLog {
     }
 
     fn restored(kept: Kept) -> Self {
-        let records = kept.records.into_iter().take(KINDS_MAX).filter_map(KeptRecord::taken_apart);
-        let kinds: HashMap<FlowKind, Sums> = records.collect();
+        let (mut kinds, mut folded) = (HashMap::new(), HashMap::new());
+        for record in kept.records.into_iter().take(KINDS_MAX + FOLDS_MAX).filter_map(KeptRecord::taken_apart)
+        {
+            match record {
+                Part::Kind(kind, sums) if kinds.len() < KINDS_MAX => drop(kinds.insert(kind, sums)),
+                Part::Fold(kind, fold) if folded.len() < FOLDS_MAX => drop(folded.insert(kind, fold)),
+                Part::Kind(..) | Part::Fold(..) => {}
+            }
+        }
         let Kept { from, to, missed, gaps, .. } = kept;
-        Self { kinds, from, to, missed, gaps: gaps.saturating_add(1), changed: false }
+        Self { kinds, folded, from, to, missed, gaps: gaps.saturating_add(1), changed: false }
     }
 
     /// The log as bytes, if anything changed since they were taken last. Records that are too old are given up.
@@ -85,20 +145,7 @@ impl RecordLog {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let record = |(kind, sums): (&FlowKind, &Sums)| KeptRecord {
-            source: kind.source,
-            destination: kind.destination,
-            service: kind.service,
-            verdict: kind.verdict.name().to_owned(),
-            rule: kind.rule.to_string(),
-            potential: kind.potential.as_deref().map(str::to_owned),
-            flows: sums.flows,
-            packets: sums.packets,
-            bytes: sums.bytes,
-            first_seen: sums.first_seen,
-            last_seen: sums.last_seen,
-        };
-        let records = self.kinds.iter().map(record).collect();
+        let records = self.each().map(KeptRecord::from).collect();
         let kept = Kept { from: self.from, to: self.to, missed: self.missed, gaps: self.gaps, records };
         serde_json::to_vec(&kept).ok()
     }
@@ -106,7 +153,7 @@ impl RecordLog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Addition, Completeness};
+    use super::super::{Addition, Completeness, Details, Outcome};
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -141,6 +188,9 @@ mod tests {
                 last_seen: at(second + 9),
             };
             log.add(kind.clone(), &addition);
+            let details =
+                Details { sent_bytes: 3, epoch: 8, outcome: Some(Outcome::Cut), ..Details::default() };
+            log.add_details(kind, 2, &details, || Some("application".into()));
         }
         log.seen_until(at(120), 7);
         file.save(&log.to_save(at(120)).unwrap()).unwrap();
@@ -154,13 +204,35 @@ mod tests {
             all
         };
         assert_eq!(sorted(&again), sorted(&log));
-        assert_eq!(again.completeness(), Completeness { from: at(100), to: at(120), missed: 7, gaps: 1 });
+        assert_eq!(
+            again.completeness(),
+            Completeness { from: at(100), to: at(120), missed: 7, gaps: 1, folded: 0 }
+        );
 
         std::fs::write(file.path(), b"not what was saved").unwrap();
         let (anew, notice) = RecordLog::load(&file, at(600));
         assert_eq!(anew.completeness().from, at(600));
         assert!(notice.is_some_and(|notice| notice.contains("begin anew")));
         assert!(file.path().with_extension("damaged").exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// As a version wrote it that knew nothing of directions, outcomes and folded records.
+    const OLD: &str = r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","missed":3,"gaps":1,"records":[
+        {"source":"10.0.0.1","destination":"10.0.0.2","service":393659,"verdict":"allow","rule":"web","potential":null,
+        "flows":2,"packets":9,"bytes":900,"first_seen":"2026-01-01T00:00:00Z","last_seen":"2026-01-02T00:00:00Z"}]}"#;
+
+    #[test]
+    fn an_old_log_goes_on() {
+        let folder = std::env::temp_dir().join(format!("ringfence-old-flow-log-{}", std::process::id()));
+        let file = WholeFile::at(folder.join("flows"));
+        file.save(OLD.as_bytes()).unwrap();
+        let (log, notice) = RecordLog::load(&file, at(500));
+        assert_eq!(notice, None);
+        let all: Vec<_> = log.each().collect();
+        assert_eq!((all.len(), all[0].flows, all[0].bytes), (1, 2, 900));
+        assert_eq!((all[0].facts, &all[0].tier, &all[0].folded), (Facts::default(), &None, &None));
+        assert_eq!((log.completeness().missed, log.completeness().gaps), (3, 2));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,10 +1,13 @@
 //! Which flows there were, summed up by who spoke to whom about what, and what policy said.
 //!
 //! The log is what a candidate policy is simulated against, so it knows what it does not know: every event that a
-//! worker had no room to tell, and every record given up for lack of room, is counted as missed; so are the times in
-//! which nobody listened.
+//! worker had no room to tell is counted as missed; so are the times in which nobody listened. When there are too
+//! many kinds of flow, those not seen for longest are folded: their addresses are given up, their labels are kept
+//! (`fold`), and how many flows are known by labels only is told too.
 
 mod collect;
+mod facts;
+mod fold;
 mod keep;
 
 use std::collections::HashMap;
@@ -15,6 +18,9 @@ use dataplane::verdict::{Answer, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 pub use collect::{Clock, Collector, Wording};
+pub use facts::{Details, Facts, Outcome, Outcomes, RoundTrips};
+pub use fold::Folded;
+use fold::{Fold, FoldKind};
 
 /// Different kinds of flow that are kept apart.
 pub const KINDS_MAX: usize = 65_536;
@@ -55,7 +61,7 @@ pub struct FlowRecord {
     pub potential: Option<Arc<str>>,
     /// How many there were; for denied ones, how many packets asked.
     pub flows: u64,
-    /// Their packets, both directions. A live flow's are added when it ends.
+    /// Their packets, both directions. A live flow's are added about once a minute, and when it ends.
     pub packets: u64,
     /// Their bytes, both directions, likewise.
     pub bytes: u64,
@@ -65,6 +71,12 @@ pub struct FlowRecord {
     pub last_seen: Timestamp,
     /// What drafts said, where they said otherwise; of drafts of this process only.
     pub drafts: Vec<DraftTally>,
+    /// What else they add up to.
+    pub facts: Facts,
+    /// The tier of the rule.
+    pub tier: Option<Arc<str>>,
+    /// Set if these flows are known by the labels of their ends only: the addresses are then those of one of them.
+    pub folded: Option<Folded>,
 }
 
 /// How often a draft would have answered otherwise than the policy in force.
@@ -89,6 +101,8 @@ pub struct Completeness {
     pub missed: u64,
     /// How often in that time nobody listened: the daemon was down.
     pub gaps: u32,
+    /// Flows that are in the log by the labels of their ends only, not by their addresses.
+    pub folded: u64,
 }
 
 impl Completeness {
@@ -108,6 +122,32 @@ struct Sums {
     first_seen: Timestamp,
     last_seen: Timestamp,
     drafts: Vec<DraftTally>,
+    facts: Facts,
+    tier: Option<Arc<str>>,
+}
+
+impl Sums {
+    /// Of no flows, at the time of the first.
+    fn at(first_seen: Timestamp, last_seen: Timestamp) -> Self {
+        let facts = Facts::default();
+        Self { flows: 0, packets: 0, bytes: 0, first_seen, last_seen, drafts: Vec::new(), facts, tier: None }
+    }
+
+    fn add(&mut self, addition: &Addition) {
+        self.flows = self.flows.saturating_add(addition.flows);
+        self.packets = self.packets.saturating_add(addition.packets);
+        self.bytes = self.bytes.saturating_add(addition.bytes);
+        self.first_seen = self.first_seen.min(addition.first_seen);
+        self.last_seen = self.last_seen.max(addition.last_seen);
+    }
+
+    fn add_draft(&mut self, tally: DraftTally) {
+        let same = |known: &&mut DraftTally| known.draft == tally.draft && known.answer == tally.answer;
+        match self.drafts.iter_mut().find(same) {
+            Some(known) => known.flows = known.flows.saturating_add(tally.flows),
+            None => self.drafts.push(tally),
+        }
+    }
 }
 
 /// Something that happened to flows of one kind.
@@ -129,6 +169,7 @@ pub struct Addition {
 #[derive(Debug)]
 pub struct RecordLog {
     kinds: HashMap<FlowKind, Sums>,
+    folded: HashMap<FoldKind, Fold>,
     from: Timestamp,
     to: Timestamp,
     missed: u64,
@@ -141,43 +182,33 @@ impl RecordLog {
     /// Nothing recorded yet, from `from` on.
     #[must_use]
     pub fn new(from: Timestamp) -> Self {
-        Self { kinds: HashMap::new(), from, to: from, missed: 0, gaps: 0, changed: false }
+        let (kinds, folded) = (HashMap::new(), HashMap::new());
+        Self { kinds, folded, from, to: from, missed: 0, gaps: 0, changed: false }
     }
 
-    /// Every record, in no particular order.
+    /// Every record, in no particular order; also those that are known by labels only.
     pub fn each(&self) -> impl Iterator<Item = FlowRecord> + '_ {
-        self.kinds.iter().map(|(kind, sums)| FlowRecord {
-            source: kind.source,
-            destination: kind.destination,
-            service: kind.service,
-            verdict: kind.verdict,
-            rule: Arc::clone(&kind.rule),
-            potential: kind.potential.clone(),
-            flows: sums.flows,
-            packets: sums.packets,
-            bytes: sums.bytes,
-            first_seen: sums.first_seen,
-            last_seen: sums.last_seen,
-            drafts: sums.drafts.clone(),
-        })
+        let kinds = self.kinds.iter().map(|(kind, sums)| sums.record(kind.clone(), None));
+        kinds.chain(self.folded.iter().map(|(kind, fold)| fold.record(kind)))
     }
 
-    /// How many kinds there are.
+    /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.kinds.len()
+        self.kinds.len() + self.folded.len()
     }
 
     /// Whether nothing was recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
+        self.len() == 0
     }
 
     /// How much of what happened is here.
     #[must_use]
-    pub const fn completeness(&self) -> Completeness {
-        Completeness { from: self.from, to: self.to, missed: self.missed, gaps: self.gaps }
+    pub fn completeness(&self) -> Completeness {
+        let folded = self.folded.values().fold(0, |sum: u64, fold| sum.saturating_add(fold.flows()));
+        Completeness { from: self.from, to: self.to, missed: self.missed, gaps: self.gaps, folded }
     }
 
     /// The log is up to date as of `at`, but for `missed` events more.
@@ -187,40 +218,47 @@ impl RecordLog {
         self.changed |= missed > 0;
     }
 
-    /// Adds to the record of `kind`, making room if need be.
+    /// Adds to the record of `kind`. Without room for another kind, some are given up and counted as missed: see
+    /// [`RecordLog::make_room`].
     pub fn add(&mut self, kind: FlowKind, addition: &Addition) {
         self.changed = true;
-        if self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(&kind) {
+        if self.is_full_for(&kind) {
             self.forget();
         }
-        let sums = self.kinds.entry(kind).or_insert_with(|| Sums {
-            flows: 0,
-            packets: 0,
-            bytes: 0,
-            first_seen: addition.first_seen,
-            last_seen: addition.last_seen,
-            drafts: Vec::new(),
-        });
-        sums.flows = sums.flows.saturating_add(addition.flows);
-        sums.packets = sums.packets.saturating_add(addition.packets);
-        sums.bytes = sums.bytes.saturating_add(addition.bytes);
-        sums.first_seen = sums.first_seen.min(addition.first_seen);
-        sums.last_seen = sums.last_seen.max(addition.last_seen);
+        let new = || Sums::at(addition.first_seen, addition.last_seen);
+        self.kinds.entry(kind).or_insert_with(new).add(addition);
+    }
+
+    /// What else is known of `flows` that were just added to the record of `kind`, and the tier of its rule.
+    pub fn add_details(
+        &mut self,
+        kind: &FlowKind,
+        flows: u64,
+        details: &Details,
+        tier: impl FnOnce() -> Option<Arc<str>>,
+    ) {
+        let Some(sums) = self.kinds.get_mut(kind) else { return };
+        sums.facts.note(details, flows);
+        if sums.tier.is_none() {
+            sums.tier = tier();
+        }
     }
 
     /// A draft answers otherwise than the policy in force did, to one flow of `kind`. Not of a kind that was given up.
     pub fn add_draft(&mut self, kind: &FlowKind, draft: u16, answer: Answer) {
-        let Some(sums) = self.kinds.get_mut(kind) else { return };
-        let same = |tally: &&mut DraftTally| tally.draft == draft && tally.answer == answer;
-        match sums.drafts.iter_mut().find(same) {
-            Some(tally) => tally.flows = tally.flows.saturating_add(1),
-            None => sums.drafts.push(DraftTally { draft, answer, flows: 1 }),
+        if let Some(sums) = self.kinds.get_mut(kind) {
+            sums.add_draft(DraftTally { draft, answer, flows: 1 });
         }
+    }
+
+    fn is_full_for(&self, kind: &FlowKind) -> bool {
+        self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(kind)
     }
 
     /// Forgets what drafts said that are not among `known`.
     pub fn keep_drafts(&mut self, known: &[u16]) {
-        for sums in self.kinds.values_mut().filter(|sums| !sums.drafts.is_empty()) {
+        let folded = self.folded.values_mut().map(Fold::sums);
+        for sums in self.kinds.values_mut().chain(folded).filter(|sums| !sums.drafts.is_empty()) {
             sums.drafts.retain(|tally| known.contains(&tally.draft));
         }
     }
@@ -230,102 +268,33 @@ impl RecordLog {
         let Ok(first) = now.checked_sub(RETENTION) else { return };
         if first > self.from {
             self.kinds.retain(|_, sums| sums.last_seen >= first);
+            self.folded.retain(|_, fold| fold.sums().last_seen >= first);
             self.from = first;
         }
     }
+}
 
-    /// Makes room: the eighth of the records that was not seen for longest is only counted, as missed.
-    fn forget(&mut self) {
-        let mut times: Vec<Timestamp> = self.kinds.values().map(|sums| sums.last_seen).collect();
-        let goes = (times.len() / 8).max(1);
-        let (_, last, _) = times.select_nth_unstable(goes - 1);
-        let last = *last;
-        let (mut spare, mut missed) = (goes, 0u64);
-        self.kinds.retain(|_, sums| {
-            let gone = sums.last_seen <= last && spare > 0;
-            if gone {
-                spare -= 1;
-                missed = missed.saturating_add(sums.flows.max(1));
-            }
-            !gone
-        });
-        self.missed = self.missed.saturating_add(missed);
+impl Sums {
+    fn record(&self, kind: FlowKind, folded: Option<Folded>) -> FlowRecord {
+        FlowRecord {
+            source: kind.source,
+            destination: kind.destination,
+            service: kind.service,
+            verdict: kind.verdict,
+            rule: kind.rule,
+            potential: kind.potential,
+            flows: self.flows,
+            packets: self.packets,
+            bytes: self.bytes,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen,
+            drafts: self.drafts.clone(),
+            facts: self.facts,
+            tier: self.tier.clone(),
+            folded,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn kind(n: u32) -> FlowKind {
-        FlowKind {
-            source: IpAddr::V4(n.into()),
-            destination: IpAddr::V4([10, 0, 0, 1].into()),
-            service: 6 << 16 | 443,
-            verdict: Verdict::Allow,
-            rule: "web".into(),
-            potential: None,
-        }
-    }
-
-    fn one(second: i64) -> Addition {
-        Addition { flows: 1, packets: 3, bytes: 180, first_seen: at(second), last_seen: at(second + 1) }
-    }
-
-    #[test]
-    fn equal_flows_are_one_record() {
-        let mut log = RecordLog::new(at(0));
-        for second in [5, 3, 9] {
-            log.add(kind(1), &one(second));
-        }
-        log.add(kind(2), &one(4));
-        log.seen_until(at(10), 0);
-        let mut records: Vec<_> = log.each().collect();
-        records.sort_by_key(|record| record.source);
-        let sums: Vec<_> = records.iter().map(|r| (r.flows, r.packets, r.bytes)).collect();
-        assert_eq!(sums, [(3, 9, 540), (1, 3, 180)]);
-        assert_eq!((records[0].first_seen, records[0].last_seen), (at(3), at(10)));
-        assert_eq!(log.completeness(), Completeness { from: at(0), to: at(10), missed: 0, gaps: 0 });
-        log.expire(at(9 + 30 * 86_400));
-        let left: Vec<_> = log.each().map(|record| record.source).collect();
-        assert_eq!(left, [IpAddr::V4(1.into())], "the other was last seen too long ago");
-        assert_eq!(log.completeness().from, at(9));
-    }
-
-    #[test]
-    fn drafts_are_tallied_where_they_differ() {
-        let mut log = RecordLog::new(at(0));
-        log.add(kind(1), &one(1));
-        for (draft, answer) in
-            [(3, Answer::Deny), (3, Answer::Deny), (4, Answer::Reject), (3, Answer::Reject)]
-        {
-            log.add_draft(&kind(1), draft, answer);
-        }
-        log.add_draft(&kind(2), 3, Answer::Deny);
-        let tallies = |log: &RecordLog| -> Vec<_> {
-            log.each().flat_map(|record| record.drafts).map(|t| (t.draft, t.answer, t.flows)).collect()
-        };
-        let all = [(3, Answer::Deny, 2), (4, Answer::Reject, 1), (3, Answer::Reject, 1)];
-        assert_eq!(tallies(&log), all);
-        log.keep_drafts(&[4]);
-        assert_eq!(tallies(&log), [(4, Answer::Reject, 1)]);
-    }
-
-    #[test]
-    fn a_flood_of_kinds_stays_bounded_and_is_counted_as_missed() {
-        let mut log = RecordLog::new(at(0));
-        let kinds = u32::try_from(KINDS_MAX).unwrap() + 10_000;
-        for n in 0..kinds {
-            log.add(kind(n), &one(i64::from(n)));
-        }
-        assert!(log.kinds.len() <= KINDS_MAX);
-        let kept: u64 = log.each().map(|record| record.flows).sum();
-        assert_eq!(kept + log.completeness().missed, u64::from(kinds));
-        assert!(log.kinds.contains_key(&kind(kinds - 1)), "the newest stays");
-        assert!(!log.kinds.contains_key(&kind(0)), "the oldest goes");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::observe::flows::Facts;
 use crate::policy::{CompileOptions, Compiled, SourceFile, compile, load_texts};
 
 const ESTATE: &str = "ringfence: 1
@@ -41,6 +42,9 @@ fn record(source: &str, destination: &str, service: u32, verdict: Verdict, flows
         first_seen: Timestamp::from_second(1000).unwrap(),
         last_seen: Timestamp::from_second(2000).unwrap(),
         drafts: Vec::new(),
+        facts: Facts::default(),
+        tier: None,
+        folded: None,
     }
 }
 

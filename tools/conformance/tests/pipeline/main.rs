@@ -9,6 +9,7 @@ mod identity;
 mod refusal;
 mod revocation;
 mod stateful;
+mod updates;
 
 use control::policy::valid::Rule;
 use control::policy::{CompileOptions, Compiled, SourceFile, compile, load_texts};

@@ -126,6 +126,12 @@ fn told(answer: &Value) -> String {
         count(&answer["allowed"]),
         count(&answer["denied"]),
     );
+    if recorded["folded"].as_u64().is_some_and(|flows| flows > 0) {
+        let flows = count(&recorded["folded"]);
+        text.push_str(&format!(
+            "{flows} of the record are known by labels only, and were decided by one pair of them each\n"
+        ));
+    }
     let by = |one: &Value| format!("{} ⇒ {}", word(&one["old_rule"]), word(&one["new_rule"]));
     let rows = list(&answer["changes"]).iter().map(|one| {
         let becomes = if one["becomes"] == "allow" { "+ allow" } else { "- deny" };

@@ -161,6 +161,17 @@ pub(crate) fn second(value: &Value) -> String {
 
 /// How much of what happened the flow records hold.
 pub(crate) fn completeness(known: &Value) -> String {
+    let mut text = whole(known);
+    if known["folded"].as_u64().is_some_and(|flows| flows > 0) {
+        let flows = count(&known["folded"]);
+        text.push_str(&format!(
+            "{flows} flows are known by the labels of their ends only, for want of room\n"
+        ));
+    }
+    text
+}
+
+fn whole(known: &Value) -> String {
     let (from, to) = (second(&known["from"]), second(&known["to"]));
     if known["complete"] == true {
         return format!("complete from {from} to {to} (UTC)\n");

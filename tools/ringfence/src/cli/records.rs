@@ -18,20 +18,19 @@ pub(super) fn records(args: &RecordsArgs) -> Outcome {
         return print::json(&answer);
     }
     let plain = |text: String| Tone::Plain.of(text);
-    let end = |end: &Value| plain(format!("{}\n{}", word(&end["address"]), who(&end["who"])));
     let rows = list(&answer["records"]).iter().map(|one| {
         let verdict = match &one["potential"] {
             Value::Null => word(&one["verdict"]),
             potential => format!("{}, but for observe: {}", word(&one["verdict"]), word(potential)),
         };
         vec![
-            end(&one["source"]),
-            end(&one["destination"]),
+            plain(end(one, "source")),
+            plain(end(one, "destination")),
             plain(word(&one["service"])),
             Tone::of_verdict(&one["verdict"], &one["potential"])
                 .of(format!("{verdict}\n{}", word(&one["rule"]))),
-            plain(count(&one["flows"])),
-            plain(format!("{}\n{}", count(&one["packets"]), count(&one["bytes"]))),
+            plain(format!("{}{}", count(&one["flows"]), ended(one))),
+            plain(format!("{}\n{}", both(&one["sent"]), both(&one["received"]))),
             plain(format!("{}\n{}", second(&one["first_seen"]), second(&one["last_seen"]))),
         ]
     });
@@ -41,7 +40,7 @@ pub(super) fn records(args: &RecordsArgs) -> Outcome {
         "SERVICE",
         "VERDICT",
         "FLOWS",
-        "PACKETS\nBYTES",
+        "SENT\nRECEIVED",
         "FIRST SEEN (UTC)\nLAST SEEN",
     ];
     let mut text = toned(&header, rows);
@@ -54,4 +53,31 @@ pub(super) fn records(args: &RecordsArgs) -> Outcome {
     }
     text.push_str(&print::completeness(&answer["completeness"]));
     out(&text)
+}
+
+/// An end of a record: its address and whose that is; of a folded record only its labels.
+fn end(one: &Value, which: &str) -> String {
+    match &one["folded"][which] {
+        Value::Null => format!("{}\n{}", word(&one[which]["address"]), who(&one[which]["who"])),
+        labels => format!("any with\n{}", word(labels)),
+    }
+}
+
+/// Packets and bytes.
+fn both(counts: &Value) -> String {
+    format!("{} / {} B", count(&counts["packets"]), count(&counts["bytes"]))
+}
+
+/// How the flows of a record ended, a line for each way, and how long their handshakes took.
+fn ended(one: &Value) -> String {
+    let mut text = String::new();
+    if let Some(outcomes) = one["outcomes"].as_object() {
+        for (name, flows) in outcomes.iter().filter(|(_, flows)| flows.as_u64() != Some(0)) {
+            text.push_str(&format!("\n{} {}", count(flows), name.replace('_', "-")));
+        }
+    }
+    if let Some(micros) = one["round_trip"]["avg_us"].as_f64() {
+        text.push_str(&format!("\nrtt {:.1} ms", micros / 1000.0));
+    }
+    text
 }

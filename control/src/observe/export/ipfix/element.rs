@@ -70,7 +70,7 @@ pub(super) const HASH_BYTES: u8 = 32;
 
 /// ringfence's own elements, in the order in which records carry them.
 pub const OWN: &[OwnElement] = &[
-    text(1, "ringfenceOccasion", 16, "What happened: opened, redecided, ended or denied"),
+    text(1, "ringfenceOccasion", 16, "What happened: opened, redecided, updated, ended or denied"),
     text(2, "ringfenceVerdict", 8, "What policy said: allow, deny or reject"),
     text(3, "ringfenceGate", 8, "The gate that decided: egress or ingress; - if that is not known"),
     text(4, "ringfenceRule", 127, "The rule or named default that decided"),

@@ -51,7 +51,7 @@ impl Shape {
             (None, None) => Transport::Bare,
         };
         let v6 = event.source.address.is_ipv6() || event.destination.address.is_ipv6();
-        Self { v6, transport, ended: matches!(event.told.event.occasion, Occasion::Ended(_)) }
+        Self { v6, transport, ended: is_over(event.told.event.occasion) }
     }
 
     /// Its template's number: `FIRST + v6 + 2 * transport + 6 * ended`.
@@ -128,7 +128,7 @@ pub(super) fn put(field: Element, event: &Event<'_>, into: &mut Vec<u8>) {
 fn count(id: u16, way: usize, event: &Event<'_>) -> u64 {
     let (packets, bytes) = match event.told.event.occasion {
         Occasion::Opened | Occasion::Redecided => (0, 0),
-        Occasion::Ended(_) | Occasion::Denied => (event.packets[way], event.bytes[way]),
+        Occasion::Updated | Occasion::Ended(_) | Occasion::Denied => (event.packets[way], event.bytes[way]),
     };
     match id {
         1 => bytes.saturating_sub(packets.saturating_mul(ETHERNET)),
@@ -154,7 +154,7 @@ fn put_own(id: u16, event: &Event<'_>, into: &mut Vec<u8>) {
         11 => event.wire,
         ENDING => match told.event.occasion {
             Occasion::Ended(ending) => ending.name(),
-            Occasion::Opened | Occasion::Redecided | Occasion::Denied => "",
+            Occasion::Opened | Occasion::Redecided | Occasion::Updated | Occasion::Denied => "",
         },
         13 => return into.extend_from_slice(&told.event.epoch.0.to_be_bytes()),
         14 => return into.extend_from_slice(&hash_bytes(&told.policy_hash)),
@@ -184,20 +184,26 @@ fn millis(at: Timestamp) -> u64 {
     u64::try_from(at.as_millisecond()).unwrap_or(0)
 }
 
+/// Whether a record of the flow ends here: with the flow, or because it lives for long (RFC 7011 calls both so).
+const fn is_over(occasion: Occasion) -> bool {
+    matches!(occasion, Occasion::Ended(_) | Occasion::Updated)
+}
+
 /// IANA's registry of `firewallEvent`: created, deleted, denied, update.
 const fn firewall_event(occasion: Occasion) -> u8 {
     match occasion {
         Occasion::Opened => 1,
         Occasion::Ended(_) => 2,
         Occasion::Denied => 3,
-        Occasion::Redecided => 5,
+        Occasion::Redecided | Occasion::Updated => 5,
     }
 }
 
-/// IANA's registry of `flowEndReason`: idle, end of flow detected, forced end, lack of resources.
+/// IANA's registry of `flowEndReason`: idle, active (the flow goes on), end of flow detected, forced end, lack of resources.
 const fn end_reason(occasion: Occasion) -> u8 {
     match occasion {
         Occasion::Ended(Ending::TimedOut) => 1,
+        Occasion::Updated => 2,
         Occasion::Ended(Ending::Finished | Ending::Reset) => 3,
         Occasion::Ended(Ending::Evicted) => 5,
         // Only what ended has this field.

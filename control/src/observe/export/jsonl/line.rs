@@ -48,7 +48,7 @@ impl<'a> Line<'a> {
         let told = event.told;
         let outcome = match told.event.occasion {
             Occasion::Ended(ending) => Some(ending.name()),
-            Occasion::Opened | Occasion::Redecided | Occasion::Denied => None,
+            Occasion::Opened | Occasion::Redecided | Occasion::Updated | Occasion::Denied => None,
         };
         Self {
             at: told.at,
