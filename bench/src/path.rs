@@ -38,6 +38,20 @@ pub struct Path<S> {
 /// If there is no memory.
 #[must_use]
 pub fn pipeline(table: PolicyTable, flows: u32) -> Path<Pipeline> {
+    pipeline_telling(table, flows, Arc::new(Records::new()), Arc::default())
+}
+
+/// The same, telling what it does through `records` and `counters`.
+///
+/// # Panics
+/// If there is no memory.
+#[must_use]
+pub fn pipeline_telling(
+    table: PolicyTable,
+    flows: u32,
+    records: Arc<Records>,
+    counters: Arc<WorkerCounters>,
+) -> Path<Pipeline> {
     let publisher = Publisher::new(1);
     publisher.publish(table);
     let heads = Arc::new(FragmentHeads::new(1024, HashKey([1, 2])));
@@ -47,8 +61,8 @@ pub fn pipeline(table: PolicyTable, flows: u32) -> Path<Pipeline> {
         flows: Arc::new(flows::table(flows)),
         sweep: SweepCursor::new(0, 1),
         fragments: FragmentTable::new(FragmentLimits::default(), heads),
-        counters: Arc::new(WorkerCounters::default()),
-        records: Arc::new(Records::new()),
+        counters,
+        records,
         source_check: SourceCheck::Strict,
         pickup_until: Now::from_nanos(0),
     });

@@ -6,6 +6,7 @@
 mod also;
 mod canary;
 mod candidate;
+mod capture;
 mod confirm;
 mod drafts;
 mod error;
@@ -46,6 +47,7 @@ use crate::store::{Meta, Store, StoredFile, WholeFile};
 pub use also::Also;
 pub use canary::Tried;
 pub use candidate::{Candidate, Refusal, check};
+pub use capture::{Capture, CaptureError};
 pub use confirm::Awaiting;
 use confirm::Pending;
 use drafts::Drafts;
@@ -128,6 +130,7 @@ pub struct Engine {
     publishes: Mutex<(u64, Duration)>,
     /// Told of flows as they are recorded.
     exporters: Mutex<Exporters>,
+    capturing: capture::Running,
     drafts: Mutex<Drafts>,
     /// Kept from one change of the inventory to the next.
     compiler: Mutex<Option<inventory::Kept>>,

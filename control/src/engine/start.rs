@@ -76,6 +76,7 @@ impl Engine {
             records_file: Mutex::new(records_file),
             publishes: Mutex::default(),
             exporters: Mutex::default(),
+            capturing: Mutex::default(),
             drafts: Mutex::default(),
             compiler: Mutex::default(),
             pending: Mutex::default(),

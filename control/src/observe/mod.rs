@@ -1,6 +1,7 @@
 //! What operators see: counters, drops, flows, all in the policy's own words.
 
 pub mod advice;
+pub mod capture;
 pub mod drops;
 pub mod export;
 pub mod flows;

@@ -13,6 +13,7 @@ mod ask;
 mod body;
 mod browser;
 mod candidate;
+mod capture;
 mod change;
 mod drafts;
 pub mod drops;
@@ -142,6 +143,8 @@ const ROUTES: &[Route] = &[
     route!(DELETE "/v1/workloads/{name}", Change, inventory::remove),
     route!(POST "/v1/workloads/{name}/labels", Change, inventory::label),
     route!(GET "/v1/drops", Read, drops::drops),
+    route!(POST "/v1/capture", Change, capture::capture),
+    route!(DELETE "/v1/capture", Change, capture::end),
     route!(GET "/v1/policy", Read, read::policy),
     route!(GET "/v1/policy/history", Read, read::history),
     route!(GET "/v1/explain", Read, ask::explain),

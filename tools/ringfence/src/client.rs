@@ -190,6 +190,54 @@ async fn send(
     sender.send_request(request).await.map_err(|e| lost(&e))
 }
 
+/// Why a stream ended before its time.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The daemon refused, or is gone.
+    Daemon(Failure),
+    /// Whoever takes the bytes cannot.
+    Reader(std::io::Error),
+}
+
+/// Sends `body` to `path`, and hands on the bytes of the answer as they come. ^C asks the daemon to end it (DELETE).
+pub(crate) fn stream(
+    socket: &Path,
+    path: &str,
+    body: &impl Serialize,
+    take: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<(), Broken> {
+    let failed = |error: &dyn std::fmt::Display| Broken::Daemon(Failure::failed(error));
+    let body = serde_json::to_vec(body).map_err(|e| failed(&e))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
+    runtime.block_on(async {
+        let answer = send(socket, Method::POST, path, body.into()).await.map_err(Broken::Daemon)?;
+        let (head, mut rest) = answer.into_parts();
+        if !head.status.is_success() {
+            let body = rest.collect().await.map_err(|e| failed(&e))?.to_bytes();
+            return Err(Broken::Daemon(refused(&body)));
+        }
+        let mut interrupted = false;
+        let interrupt = tokio::signal::ctrl_c();
+        tokio::pin!(interrupt);
+        loop {
+            let frame = tokio::select! {
+                frame = rest.frame() => frame,
+                _ = &mut interrupt, if !interrupted => {
+                    interrupted = true;
+                    exchange(socket, Method::DELETE, path, Bytes::new()).await.map_err(Broken::Daemon)?;
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let frame = frame.map_err(|e| failed(&format_args!("the daemon went away: {e}")))?;
+            if let Some(bytes) = frame.data_ref() {
+                take(bytes).map_err(Broken::Reader)?;
+            }
+        }
+    })
+}
+
 fn unreachable_daemon(socket: &Path, error: &std::io::Error) -> Failure {
     let path = socket.display();
     match error.kind() {

@@ -81,7 +81,7 @@ impl Columns {
         let observed =
             if potential.is_empty() { String::new() } else { format!(", but for observe: {potential}") };
         let counts = match event["event"].as_str() {
-            Some("ended") => format!(
+            Some("ended" | "updated") => format!(
                 ", {} packets, {} bytes",
                 count(&sum(&event["packets"])),
                 count(&sum(&event["bytes"]))

@@ -1,5 +1,6 @@
 //! The command tree and where each command is done.
 
+mod capture;
 mod check;
 mod completions;
 mod diff;
@@ -187,6 +188,15 @@ The counts by reason are exact. The lists know what is recorded; what is not is 
 Keys: ? shows them all. The flows are the 500 with most bytes, by what they carry now. LOAD is what the kernel says a
 worker's thread uses of a core, where the daemon is on this machine.")]
     Top(top::Args),
+    /// Copy packets, dropped ones unless told, into a pcapng file whose comments say what became of each and why.
+    #[command(after_help = "Examples:
+  ringfence capture                                     # dropped packets, a line each
+  ringfence capture --dropped --reason policy --rule default/deny --workload db --count 100 -w drops.pcapng
+  ringfence capture --any --port 5432 --duration 10s -w - | tshark -r - -T fields -e frame.comment
+
+Packets carry what people say, so this needs the right to change. A copy that finds
+no room is lost and counted, in the file and at the end; packets never wait.")]
+    Capture(capture::Args),
     /// Stage, compare, simulate, publish, confirm and roll back policies of the running daemon.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -345,6 +355,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Workload(command) => workload::run(&command),
         Command::Drops(args) => drops::drops(&args),
         Command::Top(args) => top::run(&args),
+        Command::Capture(args) => capture::capture(&args),
         Command::Policy(command) => match command {
             PolicyCommand::Stage(args) => life::stage(&args),
             PolicyCommand::Drafts(args) => life::drafts(&args),
