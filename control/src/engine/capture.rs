@@ -60,7 +60,10 @@ impl Engine {
     ) -> Result<Capture, CaptureError> {
         let now = self.in_force();
         let plan = request.check(now.as_deref(), &self.wires).map_err(CaptureError::Request)?;
-        if self.workers.is_empty() || ports.is_empty() {
+        // Proxies have no frames.
+        let workers: Vec<_> =
+            self.workers.iter().filter(|worker| usize::from(worker.wire.0) < ports.len()).cloned().collect();
+        if workers.is_empty() {
             return Err(CaptureError::NoWire);
         }
         let ended = Arc::new(AtomicBool::new(false));
@@ -71,7 +74,7 @@ impl Engine {
             }
             *running = Some(Arc::clone(&ended));
         }
-        let session = Session::begin(plan.filter, plan.rule, plan.limits, &self.workers, ports, out);
+        let session = Session::begin(plan.filter, plan.rule, plan.limits, &workers, ports, out);
         Ok(Capture { engine: Arc::clone(self), session: Some(session), ended })
     }
 

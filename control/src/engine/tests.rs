@@ -1,6 +1,7 @@
 //! Starting, publishing, falling back: the engine without a socket and without wires.
 
 mod canary;
+mod folded;
 mod follow;
 mod inventory;
 mod life;

@@ -42,6 +42,7 @@ impl Bed {
             workers: vec![worker(0), worker(1)],
             flows: None,
             wires: vec!["a".into()],
+            proxies: Vec::new(),
             store,
             timeout: Duration::from_millis(50),
             wake: Box::new(|| ()),

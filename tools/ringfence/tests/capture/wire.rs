@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::UdpSocket;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -126,19 +126,23 @@ impl Bed {
         })
     }
 
-    /// Begins a capture, and waits until it runs.
+    /// Begins a capture.
     fn capture(&self, arguments: &[&str]) -> Child {
         let all: Vec<&str> = ["capture"].into_iter().chain(arguments.iter().copied()).collect();
-        let child = self.command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Begins a capture into `path`, and waits until it runs: the head of the file is there.
+    fn capture_into(&self, path: &Path, arguments: &[&str]) -> Child {
+        let file = ["-w", path.to_str().unwrap()];
+        let mut child = self.capture(&[arguments, &file].concat());
         let deadline = Instant::now() + Duration::from_secs(20);
-        // A second one is refused as long as the first runs.
-        loop {
-            let second = self.ask(&["capture", "--duration", "1s", "--count", "1"]);
-            if text(&second.stderr).contains("another capture runs") {
-                return child;
-            }
-            assert!(Instant::now() < deadline, "it does not begin: {}", text(&second.stderr));
+        while std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            assert!(Instant::now() < deadline, "it does not begin");
+            sleep(Duration::from_millis(10));
         }
+        child
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -154,10 +158,12 @@ fn a_capture_of_real_traffic_is_what_was_sent() {
     let bed = Bed::new("real", "");
     assert!(bed.echoes());
     let path = bed.path("drops.pcapng");
-    let file = path.to_str().unwrap();
     let wanted = ["--dropped", "--reason", "policy", "--rule", "default/deny", "--workload", "server"];
-    let options = ["--port", "99", "--count", "30", "--duration", "30s", "-w", file];
-    let child = bed.capture(&[&wanted[..], &options].concat());
+    let options = ["--port", "99", "--count", "30", "--duration", "30s"];
+    let child = bed.capture_into(&path, &[&wanted[..], &options].concat());
+    let busy = bed.ask(&["capture", "--count", "1"]);
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(text(&busy.stderr).contains("another capture runs"), "{}", text(&busy.stderr));
     bed.send(&[98, 99, 7], 40);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -183,7 +189,7 @@ fn a_capture_ends_whole_when_it_is_interrupted() {
     let bed = Bed::new("int", "");
     assert!(bed.echoes());
     let path = bed.path("all.pcapng");
-    let child = bed.capture(&["--any", "--protocol", "udp", "-w", path.to_str().unwrap(), "--json"]);
+    let child = bed.capture_into(&path, &["--any", "--protocol", "udp", "--json"]);
     assert!(bed.echoes());
     kill_process(Pid::from_raw(child.id().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -198,8 +204,11 @@ fn a_capture_ends_whole_when_it_is_interrupted() {
         assert_eq!(value(&packet.comment, "verdict"), Some("forward"));
         assert_eq!(value(&packet.comment, "rule"), Some("echo"));
     }
-    let lines = bed.capture(&["--duration", "3s", "--port", "97"]);
-    bed.send(&[97], 1);
+    let mut lines = bed.capture(&["--count", "1", "--port", "97"]);
+    while lines.try_wait().unwrap().is_none() {
+        bed.send(&[97], 1);
+        sleep(Duration::from_millis(50));
+    }
     let lines = text(&lines.wait_with_output().unwrap().stdout);
     assert!(lines.lines().count() == 1 && lines.contains("in0 47 B verdict=drop reason=policy"), "{lines}");
 }
