@@ -85,10 +85,7 @@ struct Bench {
 impl Bench {
     fn new(records: Arc<Records>, counters: &Arc<WorkerCounters>) -> Self {
         let policy = estate::policy(WORKLOADS, RULES);
-        let table = match compile(&policy, &CompileOptions::default()) {
-            Ok(compiled) => compiled.table,
-            Err(error) => panic!("{error}"),
-        };
+        let table = compile(&policy, &CompileOptions::default()).expect("within the limits").table;
         let path = pipeline_telling(table, ROOM, records, Arc::clone(counters));
         let mut order: Vec<u32> = (0..FLOWS).collect();
         Random(7).shuffle(&mut order);
@@ -173,7 +170,7 @@ impl Listener {
     /// Events heard, and nanoseconds for each.
     fn stop(self) -> (u64, f64) {
         self.stop.store(true, Ordering::Release);
-        let Ok(collector) = self.thread.join() else { panic!("the listener died") };
+        let collector = self.thread.join().expect("the listener lives");
         let heard: u64 = collector.log().each().map(|one| one.flows + one.facts.outcomes.all()).sum();
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let per_event = self.nanos.load(Ordering::Relaxed) as f64 / heard.max(1) as f64;

@@ -55,7 +55,7 @@ fn all_that_is_given_must_hold() {
         ("another port", |f| f.port = Some(80), false),
     ];
     for (name, change, expected) in table {
-        assert_eq!(sieve(|f| change(f)).admits(&sight(Some(&ip))), *expected, "{name}");
+        assert_eq!(sieve(change).admits(&sight(Some(&ip))), *expected, "{name}");
     }
     for (name, epoch, rule, expected) in
         [("its rule", 3, 9, true), ("another rule", 3, 10, false), ("a rule of another policy", 4, 10, true)]

@@ -59,7 +59,7 @@ fn folded_records_are_told_apart_and_simulated_by_their_labels() {
     let flows = u32::try_from(KINDS_MAX).unwrap() + 100;
     for n in 0..flows {
         worker.records.happened(opened(n, now.snapshot.epoch, RuleId(id)), &worker.counters);
-        if n as usize % (Records::EVENTS / 2) == 0 {
+        if (n as usize).is_multiple_of(Records::EVENTS / 2) {
             engine.collect_flows();
         }
     }

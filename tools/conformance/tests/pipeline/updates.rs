@@ -107,7 +107,8 @@ fn handshakes_are_told_with_their_times() {
     let fin_back = || (OUT, Packet::tcp(db, web).seq(501).ack(102).fin(), 10);
     let last = || (IN, Packet::tcp(web, db).seq(102).ack(502), 10);
     let time = |responder, initiator| Some(RoundTrip { responder, initiator });
-    let table: Vec<(&str, Vec<Segment>, Ending, Handshake, Option<RoundTrip>)> = vec![
+    type Case<'a> = (&'a str, Vec<Segment>, Ending, Handshake, Option<RoundTrip>);
+    let table: Vec<Case<'_>> = vec![
         ("no answer", vec![syn()], Ending::TimedOut, Handshake::Unanswered, None),
         ("refused", vec![syn(), refusal()], Ending::Reset, Handshake::Unanswered, None),
         ("half open", vec![syn(), answer(250)], Ending::TimedOut, Handshake::Answered, None),
