@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    ask, candidate, capture, change, drafts, drops, events, flows, handover, inventory, map, metrics, propose,
-    read, records, rules, sign_in,
+    ask, candidate, capture, change, drafts, drops, events, flows, handover, inventory, map, metrics,
+    propose, read, records, rules, sign_in,
 };
 
 #[derive(OpenApi)]
