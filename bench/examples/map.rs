@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use bench::estate;
-use control::observe::flows::{FlowRecord, KINDS_MAX};
+use control::observe::flows::{Facts, FlowRecord, KINDS_MAX};
 use control::observe::map::{EDGES_MAX, Question, State, decide, draw, state};
 use control::policy::propose::{Observation, Terms, Tightness, propose};
 use control::policy::{CompileOptions, compile};
@@ -117,6 +117,9 @@ fn records(workloads: u32, rules: u32) -> Vec<FlowRecord> {
                 first_seen: at,
                 last_seen: at,
                 drafts: Vec::new(),
+                facts: Facts::default(),
+                tier: None,
+                folded: None,
             }
         })
         .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dataplane::clock::Now;
 use dataplane::policy::Publisher;
-use dataplane::records::{Occasion, Records, Told};
+use dataplane::records::{FlowEvent, Occasion, Records, Told};
 use dataplane::verdict::{Answer, Epoch, RuleId, Verdict};
 use jiff::{SignedDuration, Timestamp};
 

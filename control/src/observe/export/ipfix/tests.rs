@@ -174,6 +174,17 @@ fn cases() -> Vec<Case> {
             &[("ProtocolIdentifier", "Esp"), ("FirewallEvent", "FlowUpdate")],
         ),
         (
+            "TCP that lives",
+            event(Occasion::Updated, 6, v4, [40_000, 443]),
+            &[
+                ("FlowEndReason", "ActiveTimeout"),
+                ("FirewallEvent", "FlowUpdate"),
+                ("PacketDeltaCount", "10"),
+                ("ringfenceOccasion", "updated"),
+                ("ringfenceEnding", ""),
+            ],
+        ),
+        (
             "SCTP that was cut",
             event(ended(Ending::Cut), 132, v4, [5, 6]),
             &[("SourceTransportPort", "5"), ("FlowEndReason", "ForcedEnd"), ("ringfenceEnding", "cut")],

@@ -1,7 +1,7 @@
 use dataplane::address::Address;
 use dataplane::counters::WorkerCounters;
 use dataplane::flow::{FlowKey, Orientation};
-use dataplane::records::{Ending, FlowEvent};
+use dataplane::records::Ending;
 use dataplane::verdict::{DraftAnswers, Gate, WireId};
 
 use super::*;
