@@ -71,7 +71,9 @@ impl Set<'_> {
         let (entry, rare) = (&self.slots.entries[way], &self.slots.rare[way]);
         // One that was told before is old enough, also when its opening lies further back than the clock's half.
         let young = || !is_past(rare.opened.load(Relaxed).wrapping_add(age), now) && !rare.was_told();
-        if self.header.tags.get(way) == 0 || young() {
+        // What is over is left to the sweep, which tells all of it.
+        let over = || is_past(self.header.deadlines[way].load(Relaxed), now);
+        if self.header.tags.get(way) == 0 || over() || young() {
             return None;
         }
         let control = entry.control();

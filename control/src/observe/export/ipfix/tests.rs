@@ -181,7 +181,6 @@ fn cases() -> Vec<Case> {
                 ("FirewallEvent", "FlowUpdate"),
                 ("PacketDeltaCount", "10"),
                 ("ringfenceOccasion", "updated"),
-                ("ringfenceEnding", ""),
             ],
         ),
         (
