@@ -54,6 +54,8 @@ pub(super) struct Place<'a> {
 pub(super) struct Found<'a> {
     pub(super) place: Place<'a>,
     pub(super) workloads: u64,
+    /// Whether one of them meets all filters by itself.
+    pub(super) wanted: bool,
     pub(super) examples: Vec<String>,
 }
 
@@ -112,12 +114,11 @@ impl<'a> Nodes<'a> {
         let words = std::iter::once(workload.name.clone());
         let chosen = self.chosen(&tuple, || words.chain(workload.addresses.iter().map(ToString::to_string)));
         let node = self.intern(place);
-        if !self.question.chooses() || chosen.alone() {
-            let found = &mut self.nodes[node as usize];
-            found.workloads += 1;
-            if found.examples.len() < EXAMPLES_MAX {
-                found.examples.push(workload.name.clone());
-            }
+        let found = &mut self.nodes[node as usize];
+        found.workloads += 1;
+        found.wanted |= chosen.alone();
+        if found.examples.len() < EXAMPLES_MAX {
+            found.examples.push(workload.name.clone());
         }
         self.owned.push(Spot { node, chosen });
     }
@@ -158,7 +159,7 @@ impl<'a> Nodes<'a> {
         let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let nodes = &mut self.nodes;
         *self.index.entry(place).or_insert_with_key(|place| {
-            nodes.push(Found { place: place.clone(), workloads: 0, examples: Vec::new() });
+            nodes.push(Found { place: place.clone(), workloads: 0, wanted: false, examples: Vec::new() });
             next
         })
     }

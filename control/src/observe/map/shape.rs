@@ -60,7 +60,7 @@ fn groups(
 ) -> (Vec<Group>, HashMap<u32, String>) {
     let mut by: BTreeMap<(Kind, String), Vec<(u32, Found<'_>)>> = BTreeMap::new();
     for (at, found) in (0u32..).zip(nodes) {
-        if found.workloads > 0 || busy[at as usize] {
+        if found.wanted || busy[at as usize] {
             by.entry((found.place.kind, group_name(&found.place, question))).or_default().push((at, found));
         }
     }

@@ -22,12 +22,12 @@ fn write(plan: &Plan, terms: &Terms, about: &str, text: &mut String) -> std::fmt
     let (allows, unseen) =
         plan.rules.iter().fold((0u64, 0u64), |sum, rule| (sum.0 + rule.allows, sum.1 + rule.unseen));
     writeln!(text, "# Proposed {about}.")?;
+    let rules = counted(plan.rules.len() as u64, "rule");
+    writeln!(text, "# Tightness {} over {}: {rules}.", terms.tightness.name(), terms.keys.join(", "))?;
     writeln!(
         text,
-        "# Tightness {} over {}: {} allow {allows} tuples of source, destination and service, {unseen} of them unseen.",
-        terms.tightness.name(),
-        terms.keys.join(", "),
-        if plan.rules.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", plan.rules.len()) },
+        "# Allowed {} of source, destination and service, {unseen} unseen.",
+        if allows == 1 { "is 1 tuple".to_owned() } else { format!("are {allows} tuples") }
     )?;
     if !plan.exact {
         writeln!(text, "# They are few, but it is not proved that fewer would not do.")?;
@@ -48,8 +48,10 @@ fn write(plan: &Plan, terms: &Terms, about: &str, text: &mut String) -> std::fmt
         };
         writeln!(
             text,
-            "  # {} flows seen{already}; allows {} tuples, {} of them unseen.",
-            rule.flows, rule.allows, rule.unseen
+            "  # {} seen{already}; allows {}, {} unseen.",
+            counted(rule.flows, "flow"),
+            counted(rule.allows, "tuple"),
+            rule.unseen
         )?;
         writeln!(text, "  - name: {}", Scalar(&rule.name))?;
         writeln!(text, "    from: {}", rule.from)?;
@@ -65,11 +67,11 @@ fn write(plan: &Plan, terms: &Terms, about: &str, text: &mut String) -> std::fmt
         for one in plan.refused.iter().take(REFUSED_MAX) {
             writeln!(
                 text,
-                "#   {} -> {} {}, {} flows: {}",
+                "#   {} -> {} {}, {}: {}",
                 one.source,
                 one.destination,
                 service_name(one.service),
-                one.flows,
+                counted(one.flows, "flow"),
                 one.why
             )?;
         }
@@ -78,4 +80,9 @@ fn write(plan: &Plan, terms: &Terms, about: &str, text: &mut String) -> std::fmt
         }
     }
     Ok(())
+}
+
+/// `1 rule`, `2 rules`.
+fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -96,8 +96,8 @@ fn summary(answer: &Value) -> String {
     let rules = list(&answer["rules"]);
     let sum = |key: &str| rules.iter().filter_map(|rule| rule[key].as_u64()).sum::<u64>();
     let mut text = format!(
-        "{} rules allow {} tuples, {} of them unseen; of {} flows, {} are allowed already",
-        rules.len(),
+        "{}: {} tuples, {} of them unseen; of {} flows, {} are allowed already",
+        if rules.len() == 1 { "1 rule".to_owned() } else { format!("{} rules", rules.len()) },
         print::thousands(sum("tuples")),
         print::thousands(sum("unseen")),
         count(&answer["flows"]),

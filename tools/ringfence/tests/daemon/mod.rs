@@ -104,6 +104,8 @@ fn a_life_of_a_daemon() {
         (&["drops"], "nothing was dropped"),
         (&["flows"], "no flows"),
         (&["records"], "no records"),
+        (&["map"], "app=shop · 2 workloads"),
+        (&["policy", "propose"], "rules: []"),
         (&["policy", "history"], "config"),
         (&["policy", "show"], "name: shop-to-db"),
         (&["explain", "web", "db", "tcp/5432"], "allow: web (10.0.0.1) -> db (10.0.0.2) tcp/5432"),
