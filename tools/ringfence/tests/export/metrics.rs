@@ -154,7 +154,9 @@ fn prometheus_has_what_the_socket_says() {
         let here = samples(&bed.get("/metrics", "").1);
         let here: BTreeMap<String, f64> =
             here.into_iter().map(|(name, value)| (sorted(&name), value)).collect();
-        let there = scraped(&query("{job=\"ringfence\"}")?);
+        // While it starts, it answers with a word that is no JSON.
+        let answer = query("{job=\"ringfence\"}").filter(|answer| answer.starts_with('{'))?;
+        let there = scraped(&answer);
         let differs = |(name, value): &(&String, &f64)| there.get(*name) != Some(*value);
         last = format!("{:?}", here.iter().filter(differs).collect::<Vec<_>>());
         (here == there && here.len() > 80).then_some(())
