@@ -52,17 +52,21 @@ struct Course {
     healthy: Option<bool>,
     /// Checks in a row that say otherwise.
     contrary: u32,
+    /// It has been healthy before: until then, one success is enough.
+    known: bool,
 }
 
 impl Course {
     const fn new(how: Health) -> Self {
-        Self { how, healthy: None, contrary: 0 }
+        Self { how, healthy: None, contrary: 0, known: false }
     }
 
     /// Takes the outcome of a check; returns what the server is from now on, if that changed.
     fn see(&mut self, success: bool) -> Option<bool> {
-        let Some(healthy) = self.healthy else {
-            self.healthy = Some(success);
+        let first = success && !self.known;
+        self.known |= success;
+        let Some(healthy) = self.healthy.filter(|healthy| *healthy || !first) else {
+            (self.healthy, self.contrary) = (Some(success), 0);
             return Some(success);
         };
         if healthy == success {
@@ -93,8 +97,8 @@ mod tests {
             ("-", "-"),
             ("+---", "+..-"),
             ("+--+---", "+.....-"),
-            ("-++", "-.+"),
-            ("-+-++", "-...+"),
+            ("-++", "-+."),
+            ("--+---+-++", "-.+..-...+"),
             ("+---++---", "+..-.+..-"),
         ] {
             let mut course = Course::new(how);

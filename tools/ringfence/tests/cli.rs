@@ -119,8 +119,10 @@ fn json_answers() {
     let pairs = matrix["pairs"].as_array().unwrap();
     let workloads = matrix["workloads"].as_array().unwrap().len();
     assert_eq!(pairs.len(), workloads * (workloads - 1));
-    let allowed: Vec<_> = pairs.iter().filter(|p| p["verdict"] == "allow").map(|p| &p["source"]).collect();
-    assert_eq!(allowed, ["crm", "web"]);
+    let allowed = pairs.iter().filter(|p| p["verdict"] == "allow");
+    let allowed: Vec<_> = allowed.map(|p| (p["source"].clone(), p["destination"].clone())).collect();
+    let expected = [("crm", "db"), ("crm", "ledger"), ("till", "ledger"), ("web", "db")];
+    assert_eq!(allowed, expected.map(|(from, to)| (from.into(), to.into())));
 
     let checked = json(&ringfence(&["check", sample, "--json"]));
     assert_eq!(checked["ok"], true);

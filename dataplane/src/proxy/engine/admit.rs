@@ -24,6 +24,13 @@ impl Core {
             return;
         }
         self.pause = None;
+        self.start_accepts();
+        let crowded = !self.seats.is_empty();
+        self.proxy.accepts_paused.add(u64::from(crowded && !self.crowded));
+        self.crowded = crowded;
+    }
+
+    fn start_accepts(&mut self) {
         let per_listener = self.config.limits.accepts_per_turn;
         while (self.accepting as usize) < self.free.len() {
             let Some(seat) = self.seats.pop() else { break };
@@ -31,9 +38,6 @@ impl Core {
             self.ring.accept(file, seat, Token { op: Op::Accept, index: seat });
             self.accepting += 1;
         }
-        let crowded = !self.seats.is_empty();
-        self.proxy.accepts_paused.add(u64::from(crowded && !self.crowded));
-        self.crowded = crowded;
     }
 
     /// Cancels the accepts that are under way.
@@ -41,10 +45,24 @@ impl Core {
         if self.stopped {
             return;
         }
-        self.stopped = true;
+        (self.stopped, self.left_over) = (true, true);
         let listeners = u32::try_from(self.listening.len()).unwrap_or(u32::MAX);
         for seat in 0..listeners.saturating_mul(self.config.limits.accepts_per_turn) {
             self.ring.cancel(Token { op: Op::Accept, index: seat });
+        }
+    }
+
+    /// Once all accepts are back that were cancelled: takes the clients that still wait, and cancels again. For a client
+    /// the kernel wakes one accept, of whichever process; if that one is cancelled at this very moment, the client waits
+    /// and nobody else is woken for it.
+    pub(super) fn accept_left_over(&mut self, listeners: &[OwnedFd]) {
+        if !self.stopped || !self.left_over || self.accepting > 0 {
+            return;
+        }
+        self.left_over = false;
+        if listeners.iter().any(|listener| sockets::is_awaited(listener.as_fd())) {
+            self.start_accepts();
+            self.stopped = false;
         }
     }
 

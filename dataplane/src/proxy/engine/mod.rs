@@ -61,7 +61,7 @@ pub(super) struct Engine {
     completions: Box<Completions>,
     core: Core,
     // After the ring, which names them.
-    _listeners: Vec<OwnedFd>,
+    listeners: Vec<OwnedFd>,
     _files: Files,
 }
 
@@ -83,6 +83,8 @@ struct Core {
     accepting: u32,
     /// Accepts have been cancelled, and no more begin.
     stopped: bool,
+    /// Somebody may wait for one of those that were cancelled.
+    left_over: bool,
     /// Clients wait because all places for connections are taken.
     crowded: bool,
     /// When a slow reader was reset last: milliseconds, modulo 2^32.
@@ -160,6 +162,7 @@ impl Engine {
             seats: (0..seats).collect(),
             accepting: 0,
             stopped: false,
+            left_over: false,
             crowded: false,
             evicted: 0,
             pause: None,
@@ -174,7 +177,7 @@ impl Engine {
             records,
             proxy,
         };
-        Ok(Self { reader, completions: Box::default(), core, _listeners: listeners, _files: files_reserved })
+        Ok(Self { reader, completions: Box::default(), core, listeners, _files: files_reserved })
     }
 
     /// The loop. Returns when told to stop.
@@ -188,6 +191,7 @@ impl Engine {
                 break;
             }
             core.accept_again(Now::read().as_millis32(), wanted);
+            core.accept_left_over(&self.listeners);
             if core.wait(more).is_err() {
                 break;
             }

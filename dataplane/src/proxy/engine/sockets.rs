@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,6 +16,14 @@ use crate::address::Address;
 use crate::proxy::config::ProxyLimits;
 use crate::proxy::error::ProxyProblem;
 use crate::proxy::uring;
+
+/// Whether a client waits to be accepted.
+pub(super) fn is_awaited(listener: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // A socket that listens no more hangs up.
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents() == PollFlags::IN
+}
 
 /// Files beside those of connections: the process's own, listeners, rings.
 const OTHER_FILES: u64 = 64;

@@ -8,7 +8,12 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use super::topology::wired;
+use super::topology::{Family, LEDGER, wired};
+
+/// The proxies on the ledger: names, ports, and the servers that only they reach. They are not checked: the demo
+/// counts every connection that a server sees.
+pub(crate) const PROXIES: [(&str, u16, &str); 2] =
+    [("ledger-web", 80, "127.0.0.1:8080"), ("ledger-db", 5432, "127.0.0.1:6432")];
 
 /// Where the page of the lab is looked for.
 const PORTS: RangeInclusive<u16> = 7077..=7099;
@@ -20,14 +25,14 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     /// Makes the folder at `path`, instead of what an earlier run may have left there; with `page`, the daemon listens
     /// on a loopback address too, out here where browsers are.
-    pub(crate) fn create(path: &Path, page: bool) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, page: bool, proxies: bool) -> io::Result<Self> {
         if path.exists() {
             fs::remove_dir_all(path)?;
         }
         fs::DirBuilder::new().mode(0o700).create(path)?;
         let folder = Self(path.to_owned());
         let port = if page { Some(free_port()?) } else { None };
-        fs::write(folder.config(), config_text(path, port))?;
+        fs::write(folder.config(), config_text(path, port, proxies))?;
         Ok(folder)
     }
 
@@ -62,8 +67,8 @@ fn free_port() -> io::Result<u16> {
     PORTS.into_iter().find(free).ok_or_else(all)
 }
 
-/// A configuration with one wire for each workload, everything else beside it.
-fn config_text(folder: &Path, port: Option<u16>) -> String {
+/// A configuration with one wire for each workload and the ledger's proxies, everything else beside it.
+fn config_text(folder: &Path, port: Option<u16>, proxies: bool) -> String {
     let mut text = String::from("wires:\n");
     for host in wired() {
         let (inside, outside) = host.ports();
@@ -72,6 +77,15 @@ fn config_text(folder: &Path, port: Option<u16>) -> String {
             text,
             "  - {{name: {}, inside: {{interface: {inside}}}, outside: {{interface: {outside}}}}}",
             host.name
+        );
+    }
+    text.push_str(if proxies { "proxies:\n" } else { "proxies: []\n" });
+    for (name, port, server) in PROXIES.into_iter().filter(|_| proxies) {
+        let [v4, v6] = Family::BOTH.map(|family| LEDGER.at(family, port));
+        let _ = writeln!(
+            text,
+            "  - {{name: {name}, listen: [\"{v4}\", \"{v6}\"], connect: [\"{server}\"], health: {{check: off}}, limits: \
+             {{connections: 1024}}}}"
         );
     }
     let path = folder.display();

@@ -144,6 +144,23 @@ impl<'a> Daemon<'a> {
         log.contains(words).then(|| words.to_owned())
     }
 
+    /// The rule or default that decided last between these two, as the flow records tell it.
+    pub(crate) fn recorded(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        service: &str,
+    ) -> Result<String, DemoError> {
+        // Those seen last come first.
+        let answer = self.get(&format!("/v1/records?limit=1000&address={source}"))?;
+        let record = list(&answer, "records").iter().find(|record| {
+            is(&record["source"]["address"], source)
+                && is(&record["destination"]["address"], destination)
+                && serves(&record["service"], service)
+        });
+        Ok(record.map_or_else(|| "nothing is recorded".into(), |record| text(&record["rule"])))
+    }
+
     fn status(&self) -> Result<Value, DemoError> {
         self.get("/v1/status")
     }

@@ -79,12 +79,16 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
         report.say(&format!("Removed what an earlier run left behind: {}.", leftovers.join(", ")));
     }
     report.draw(&topology::picture());
-    let folder = Folder::create(Path::new(FOLDER), args.serve)
-        .map_err(|error| DemoError::Io("make the demo's folder", error))?;
+    let no_proxy = preflight::no_proxy();
+    if let Some(why) = &no_proxy {
+        report.say(&format!("Without its act with proxies, because none can be had here: {why}."));
+    }
+    let folder = Folder::create(Path::new(FOLDER), args.serve, no_proxy.is_none());
+    let folder = folder.map_err(|error| DemoError::Io("make the demo's folder", error))?;
     let network = Network::build(PREFIX)?;
     let mut stage = Stage::set(&network, report, interrupt)?;
     let mut daemon = Daemon::launch(&network, &folder, stage.interrupt.clone(), &text)?;
-    play(&mut stage, &mut daemon, &text)?;
+    play(&mut stage, &mut daemon, &text, no_proxy.is_none())?;
     if args.serve {
         let held = stage.report.finish();
         // Somebody's own policy is left as it is.
@@ -96,13 +100,16 @@ fn perform(args: &Args) -> Result<bool, DemoError> {
     Ok(stage.report.finish())
 }
 
-fn play(stage: &mut Stage<'_>, daemon: &mut Daemon<'_>, text: &str) -> Result<(), DemoError> {
+fn play(stage: &mut Stage<'_>, daemon: &mut Daemon<'_>, text: &str, proxies: bool) -> Result<(), DemoError> {
     stage.report.header();
     acts::labels::allowed(stage, daemon)?;
     acts::labels::denied(stage, daemon)?;
     acts::spoof::forged(stage, daemon)?;
     acts::spoof::taken(stage, daemon)?;
     acts::change::cut(stage, daemon, text)?;
+    if proxies {
+        acts::proxy::proxied(stage, daemon, text)?;
+    }
     acts::load::publishes(stage, daemon, text)?;
     acts::change::refused(stage, daemon, text)?;
     acts::crash::crash(stage, daemon, text)

@@ -2,8 +2,9 @@
 //!
 //! Two segments with a router each and a link of smaller MTU between them. Every workload hangs on a wire: its
 //! veth ends in the namespace of the daemon as the wire's inside port, and the wire's outside port is plugged into
-//! the bridge of the segment. So even two neighbours of one subnet meet only through the daemon. The stranger is
-//! plugged into the bridge directly.
+//! the bridge of the segment. So even two neighbours of one subnet meet only through the daemon. The stranger and the
+//! till are plugged into the bridge directly. The ledger is the daemon's own host: its servers listen where only the
+//! daemon's proxies reach them.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,8 +56,12 @@ pub(crate) const CRM: Host = Host { name: "crm", segment: 2, number: 10, wired: 
 pub(crate) const DEV: Host = Host { name: "dev", segment: 2, number: 20, wired: true };
 pub(crate) const STRANGER: Host = Host { name: "stranger", segment: 1, number: 66, wired: false };
 
+pub(crate) const TILL: Host = Host { name: "till", segment: 1, number: 50, wired: false };
+/// The daemon's own host, on which its proxies listen. None of [`HOSTS`]: it has no namespace of its own.
+pub(crate) const LEDGER: Host = Host { name: "ledger", segment: 1, number: 60, wired: false };
+
 /// All hosts.
-pub(crate) const HOSTS: [Host; 7] = [WEB, DB, BATCH, FRESH, CRM, DEV, STRANGER];
+pub(crate) const HOSTS: [Host; 8] = [WEB, DB, BATCH, FRESH, CRM, DEV, STRANGER, TILL];
 
 const SEGMENTS: [u8; 2] = [1, 2];
 
@@ -132,6 +137,7 @@ impl Network {
             routers.push(router(prefix, &fabric, segment)?);
         }
         join(&routers)?;
+        own_port(&wire, &fabric)?;
         let mut hosts = Vec::new();
         for host in HOSTS {
             hosts.push((host, plug_in(prefix, host, &fabric, &wire)?));
@@ -144,6 +150,18 @@ impl Network {
         let found = self.hosts.iter().find(|(known, _)| *known == host);
         &found.map_or(&self.hosts[0], |found| found).1
     }
+}
+
+/// Gives the daemon's namespace a port of its own, for what its proxies listen on.
+fn own_port(wire: &Namespace, fabric: &Namespace) -> Result<(), LabError> {
+    veth(&End::new(wire, LEDGER.name).mac(LEDGER.mac()), &End::new(fabric, LEDGER.name))?;
+    fabric.plug(LEDGER.name, &bridge(LEDGER.segment))?;
+    wire.set(&format!("net/ipv6/conf/{}/disable_ipv6", LEDGER.name), "0")?;
+    for family in Family::BOTH {
+        wire.address(LEDGER.name, &format!("{}/{}", LEDGER.ip(family), prefix_len(family)))?;
+        wire.ip(&format!("route add default via {}", address(family, LEDGER.segment, 1)))?;
+    }
+    Ok(())
 }
 
 fn bridge(segment: u8) -> String {
@@ -213,6 +231,8 @@ pub(crate) fn picture() -> String {
         ("batch", "role batch, app reports, env prod: the neighbour that must not"),
         ("fresh", "no labels yet: quarantine"),
         ("stranger", "nobody knows it, and no wire is in front of it"),
+        ("till", "role till, app shop, env prod: in segment 1, without a wire"),
+        ("ledger", "role ledger, app shop, env prod: on the daemon's own host, behind its proxies"),
         ("crm", "role web, app crm, env prod"),
         ("dev", "role web, app shop, env dev"),
     ] {

@@ -4,4 +4,5 @@ pub(crate) mod change;
 pub(crate) mod crash;
 pub(crate) mod labels;
 pub(crate) mod load;
+pub(crate) mod proxy;
 pub(crate) mod spoof;

@@ -1,6 +1,7 @@
 //! Real traffic from real kernel sockets, opened inside the hosts' namespaces.
 
 pub(crate) mod echo;
+pub(crate) mod http;
 pub(crate) mod probe;
 pub(crate) mod raw;
 pub(crate) mod stream;

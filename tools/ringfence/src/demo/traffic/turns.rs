@@ -47,9 +47,20 @@ impl Turns {
         to: SocketAddr,
         within: Duration,
     ) -> Result<io::Result<Self>, LabError> {
-        let listener = server.run(|| TcpListener::bind(to))?;
+        Self::through(client, server, to, to, within)
+    }
+
+    /// The same, where the server listens on `listen` and something between them brings connections to `to` there.
+    pub(crate) fn through(
+        client: &Namespace,
+        server: &Namespace,
+        to: SocketAddr,
+        listen: SocketAddr,
+        within: Duration,
+    ) -> Result<io::Result<Self>, LabError> {
+        let listener = server.run(|| TcpListener::bind(listen))?;
         let connected = client.run(|| TcpStream::connect_timeout(&to, within))?;
-        Ok(listener.and_then(|listener| Self::begin(connected?, listener.accept()?.0)))
+        Ok(listener.and_then(|listener| Self::begin(connected?, accept(&listener, within)?)))
     }
 
     fn begin(client: TcpStream, server: TcpStream) -> io::Result<Self> {
@@ -97,6 +108,24 @@ impl Drop for Turns {
         self.shared.stop.store(true, Ordering::SeqCst);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+    }
+}
+
+/// What comes in between may take the client's connection and bring none here.
+fn accept(listener: &TcpListener, within: Duration) -> io::Result<TcpStream> {
+    listener.set_nonblocking(true)?;
+    let deadline = Instant::now() + within;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
         }
     }
 }
