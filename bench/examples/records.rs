@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bench::bed::statistics::{Random, Ratio, ratio};
+use bench::measure::statistics::{Random, Ratio, ratio};
 use bench::path::{Frames, Path, pipeline_telling};
 use bench::{estate, flows};
 use control::observe::flows::{Collector, RecordLog, Wording};
