@@ -16,7 +16,7 @@ pub struct Also {
     pub flows: HashMap<String, u64>,
     /// Flows that were looked at: all that are recorded, whatever policy decided them.
     pub examined: u64,
-    /// Flows that were not, because it would have been too much work.
+    /// Flows that were not: it would have been too much work, or only the labels of their ends are known any more.
     pub not_examined: u64,
 }
 
@@ -36,6 +36,11 @@ impl Engine {
         matching.limit(LOOKS);
         let (mut also, mut sums) = (Also::default(), HashMap::<u32, u64>::new());
         for record in &records {
+            // Of these only labels are known, and an address of one: others may have matched other rules.
+            if record.folded.is_some() {
+                also.not_examined = also.not_examined.saturating_add(record.flows);
+                continue;
+            }
             let Some(rules) = matching.rules(record.source, record.destination, record.service) else {
                 also.not_examined = also.not_examined.saturating_add(record.flows);
                 continue;

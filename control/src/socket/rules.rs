@@ -56,7 +56,8 @@ pub struct Rules {
 pub struct AlsoView {
     /// Recorded flows that were looked at.
     pub examined: u64,
-    /// Recorded flows that were not, because it would have been too much work.
+    /// Recorded flows that were not: it would have been too much work, or only the labels of their ends are known any
+    /// more.
     pub not_examined: u64,
 }
 

@@ -95,7 +95,10 @@ fn also(also: &Value, known: &Value) -> String {
     match also["not_examined"].as_u64() {
         None | Some(0) => {}
         Some(_) => {
-            text.push_str(&format!("; {} were too much work to look at", count(&also["not_examined"])));
+            text.push_str(&format!(
+                "; {} could not be looked at (too much work, or known by labels only)",
+                count(&also["not_examined"])
+            ));
         }
     }
     text.push('\n');
