@@ -9,7 +9,7 @@ fn one_source_has_no_more_than_its_share() {
     config.limits.per_source_max = 2;
     let rig = Rig::with(config);
     let (first, second) = (rig.pair(&server), rig.pair(&server));
-    assert_eq!(end_of(&mut rig.client()), RESET);
+    assert_eq!(answer(FRIEND, rig.address), RESET);
     assert_eq!(rig.refused(Refusal::SourceLimit), 1);
     // It ends with the connection, and others are not touched by it.
     drop(first);
@@ -96,7 +96,7 @@ fn a_server_that_never_answers_is_given_up() {
     config.timeouts.connect_ms = 150;
     let rig = Rig::with(config.clone());
     let begun = Instant::now();
-    assert_eq!(end_of(&mut rig.client()), RESET);
+    assert_eq!(answer(FRIEND, rig.address), RESET);
     assert!(begun.elapsed() >= Duration::from_millis(140), "{:?}", begun.elapsed());
     assert_eq!(rig.refused(Refusal::ConnectTimeout), 1, "{:?}", rig.counts);
     rig.stop();

@@ -81,9 +81,9 @@ fn another_back_end_is_tried_and_none_is_told() {
     }
     assert_eq!(rig.counts.backend(0).unwrap().failed.get(), failed);
     drop(server);
-    assert_eq!(end_of(&mut rig.client()), RESET, "all refuse");
+    assert_eq!(answer(FRIEND, rig.address), RESET, "all refuse");
     rig.proxy.as_ref().unwrap().health().set(1, false);
-    assert_eq!(end_of(&mut rig.client()), RESET, "none is healthy");
+    assert_eq!(answer(FRIEND, rig.address), RESET, "none is healthy");
     assert_eq!([rig.refused(Refusal::ConnectFailed), rig.refused(Refusal::NoBackend)], [1, 1]);
     rig.stop();
 }

@@ -52,8 +52,7 @@ fn a_denied_client_is_reset_before_the_server_hears_of_it() {
         config.on_deny = on_deny;
         let rig = Rig::with(config);
         rig.publish(table);
-        let mut stranger = from(STRANGER, rig.address).unwrap();
-        assert_eq!(end_of(&mut stranger), end, "{name}");
+        assert_eq!(answer(STRANGER, rig.address), end, "{name}");
         assert!(is_lonely(&server), "{name}");
         assert_eq!(rig.refused(refusal), 1, "{name}");
         let events = events(&rig);
@@ -83,8 +82,7 @@ fn without_a_policy_nobody_gets_in() {
         proxy: Arc::clone(&counts),
     };
     let proxy = Proxy::start(config, listeners, vec![parts]).unwrap();
-    let mut client = from(FRIEND, proxy.status().listen[0]).unwrap();
-    assert_eq!(end_of(&mut client), RESET);
+    assert_eq!(answer(FRIEND, proxy.status().listen[0]), RESET);
     assert_eq!(counts.refused(Refusal::NoPolicy).get(), 1);
     assert!(is_lonely(&server));
     proxy.stop(Duration::ZERO);
@@ -124,7 +122,7 @@ fn the_destination_is_the_listener_the_back_end_or_what_is_told() {
         passes(&mut client, &mut served, b"x");
         rig.publish(only(1));
         assert_eq!(end_of(&mut client), RESET, "{name}: cut");
-        assert_eq!(end_of(&mut from(FRIEND, to).unwrap()), RESET, "{name}: denied");
+        assert_eq!(answer(FRIEND, to), RESET, "{name}: denied");
         rig.stop();
     }
 }
@@ -189,7 +187,7 @@ fn a_revoked_connection_drains_or_is_kept_as_its_rule_says() {
     rig.publish(sample().build());
     sleep(Duration::from_millis(100));
     passes(&mut client, &mut served, b"kept");
-    assert_eq!(end_of(&mut rig.client()), RESET, "a new one is denied");
+    assert_eq!(answer(FRIEND, rig.address), RESET, "a new one is denied");
     let rules: Vec<_> = events(&rig)
         .iter()
         .filter(|event| event.occasion == Occasion::Redecided)
@@ -270,7 +268,7 @@ fn ipv6_is_the_same() {
     passes(&mut served, &mut client, &[2; 50_000]);
     rig.publish(sample().build());
     assert_eq!(end_of(&mut client), RESET);
-    assert_eq!(end_of(&mut from("::1", rig.address).unwrap()), RESET);
+    assert_eq!(answer("::1", rig.address), RESET);
     rig.stop();
 }
 
