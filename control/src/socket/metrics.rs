@@ -20,8 +20,9 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     let format = Format::accepted(accept);
     // Walking the flow table takes a while; the control thread has other work.
     let app = Arc::clone(&app);
-    let gathered =
-        tokio::task::spawn_blocking(move || Metrics::gather(&app.engine, &app.wires.view()).write(format));
+    let gathered = tokio::task::spawn_blocking(move || {
+        Metrics::gather(&app.engine, &app.wires.view(), &app.proxies.status()).write(format)
+    });
     let text = gathered.await.ok().and_then(Result::ok).ok_or_else(|| {
         let message = "the metrics could not be gathered";
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "interrupted", message)

@@ -8,6 +8,7 @@
 mod engine;
 mod family;
 mod process;
+mod proxies;
 #[cfg(test)]
 mod tests;
 mod wires;
@@ -15,6 +16,7 @@ mod workers;
 
 use std::fmt;
 
+use dataplane::proxy::ProxyStatus;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -60,14 +62,15 @@ impl Format {
 pub struct Metrics(Vec<Family>);
 
 impl Metrics {
-    /// As the engine, its workers and the wires are now.
+    /// As the engine, its workers, the wires and the proxies are now.
     #[must_use]
-    pub fn gather(engine: &Engine, wires: &[WireView]) -> Self {
+    pub fn gather(engine: &Engine, wires: &[WireView], proxies: &[ProxyStatus]) -> Self {
         let mut families = Families::default();
         workers::gather(engine, &mut families);
         wires::gather(wires, &mut families);
+        proxies::gather(proxies, &mut families);
         engine::gather(engine, &mut families);
-        process::gather(engine, wires, &mut families);
+        process::gather(engine, wires, proxies, &mut families);
         Self(families.all())
     }
 

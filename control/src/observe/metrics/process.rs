@@ -1,11 +1,14 @@
 //! The process, and what is wrong with it.
 
+use dataplane::proxy::ProxyStatus;
+
 use super::family::{Families, Labels, label};
+use super::proxies::is_without_server;
 use crate::engine::Engine;
 use crate::socket::view::WireView;
 
-pub(super) fn gather(engine: &Engine, wires: &[WireView], into: &mut Families) {
-    let degraded = causes(engine, wires).map(|(cause, is)| (label("cause", cause), u64::from(is)));
+pub(super) fn gather(engine: &Engine, wires: &[WireView], proxies: &[ProxyStatus], into: &mut Families) {
+    let degraded = causes(engine, wires, proxies).map(|(cause, is)| (label("cause", cause), u64::from(is)));
     into.levels("ringfence_degraded", "1 for what is wrong now, by cause", degraded);
     let build: Labels = label("version", env!("CARGO_PKG_VERSION"));
     into.levels("ringfence_build_info", "The version of the program; always 1", [(build, 1)]);
@@ -16,16 +19,19 @@ pub(super) fn gather(engine: &Engine, wires: &[WireView], into: &mut Families) {
 }
 
 /// Everything that can be wrong, and whether it is.
-fn causes(engine: &Engine, wires: &[WireView]) -> [(&'static str, bool); 5] {
+fn causes(engine: &Engine, wires: &[WireView], proxies: &[ProxyStatus]) -> [(&'static str, bool); 6] {
     let down = |wire: &WireView| [&wire.inside, &wire.outside].iter().any(|port| port.state != "up");
     let behind = engine.in_force().is_some_and(|now| {
         engine.publisher().reported().into_iter().flatten().any(|epoch| epoch < now.snapshot.epoch)
     });
+    let dead = wires.iter().any(|wire| wire.workers_alive < wire.workers)
+        || proxies.iter().any(|proxy| proxy.workers.iter().any(|worker| !worker.alive));
     [
         ("no_policy", engine.in_force().is_none()),
-        ("worker_dead", wires.iter().any(|wire| wire.workers_alive < wire.workers)),
+        ("worker_dead", dead),
         ("worker_behind", behind),
         ("port_down", wires.iter().any(down)),
+        ("no_server", proxies.iter().any(is_without_server)),
         ("exporter", engine.exporters().iter().any(|one| one.error.is_some())),
     ]
 }

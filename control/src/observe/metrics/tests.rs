@@ -85,7 +85,7 @@ fn counters_of_all_workers_are_summed_at_the_scrape() {
         inside.received.add(10 * n);
         worker.counters.dropped(dataplane::verdict::DropReason::Policy).add(n);
     }
-    let text = Metrics::gather(&engine, &[wire()]).write(Format::Prometheus).unwrap();
+    let text = Metrics::gather(&engine, &[wire()], &[]).write(Format::Prometheus).unwrap();
     for line in [
         "ringfence_received_frames_total{wire=\"a \\\"quoted\\\" wire\",side=\"inside\"} 30",
         "ringfence_dropped_frames_total{reason=\"policy\"} 3",
@@ -107,7 +107,7 @@ fn counters_of_all_workers_are_summed_at_the_scrape() {
     let start: f64 = start.parse().unwrap();
     let now = jiff::Timestamp::now().as_second() as f64;
     assert!((now - 86_400.0..=now + 2.0).contains(&start), "{start} {now}");
-    let open = Metrics::gather(&engine, &[wire()]).write(Format::OpenMetrics).unwrap();
+    let open = Metrics::gather(&engine, &[wire()], &[]).write(Format::OpenMetrics).unwrap();
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE ringfence_received_frames counter"), "{open}");
 }
 
@@ -120,7 +120,7 @@ fn rules_beyond_the_limit_are_counted_together() {
         let id = dataplane::verdict::RuleId(id(name).try_into().unwrap());
         (0..count).for_each(|_| now.snapshot.hits.count(1, id));
     }
-    let metrics = Metrics::gather(&engine, &[]);
+    let metrics = Metrics::gather(&engine, &[], &[]);
     let family = metrics.families().iter().find(|family| family.series() == "ringfence_rule_hits_total");
     let defaults = now.rules.iter().filter(|rule| &*rule.tier == "default").count();
     assert_eq!(family.unwrap().len(), RULES_MAX + defaults + 1);
@@ -156,7 +156,7 @@ fn a_scraper_gets_the_format_it_asks_for() {
 fn every_metric_is_explained() {
     let text = include_str!("../../../../config/exports.md");
     let (_scratch, engine) = engine("explained", 1);
-    let metrics = Metrics::gather(&engine, &[wire()]);
+    let metrics = Metrics::gather(&engine, &[wire()], &[]);
     for family in metrics.families() {
         let row = format!("| `{}`", family.series());
         assert!(text.contains(&row), "{} is not in config/exports.md", family.series());

@@ -107,11 +107,16 @@ fn prometheus_has_what_the_socket_says() {
     if skip_unprivileged() {
         return;
     }
-    let bed = Bed::build("prom", "export: {jsonl: {path: flows.jsonl}}\n");
+    // A proxy whose server is not there, so that its metrics are too.
+    let proxy = "proxies: [{name: front, listen: [\"127.0.0.1:15432\"], connect: [\"127.0.0.1:9\"]}]\n";
+    let bed = Bed::build("prom", &format!("{proxy}export: {{jsonl: {{path: flows.jsonl}}}}\n"));
     let _daemon = bed.daemon(&[]);
     bed.connection("10.78.0.2", 5_000);
     bed.datagrams("10.78.0.2", 8125, 3);
     bed.refused("10.78.0.2", 22);
+    until("a server that is missed", || {
+        bed.get("/metrics", "").1.contains("ringfence_degraded{cause=\"no_server\"} 1").then_some(())
+    });
     bed.ask(&["policy", "stage", "next", bed.file("policy.yaml").to_str().unwrap()]);
     // Hosts tell of themselves now and then; what is compared is of one moment.
     let (status, head, text) = until("a quiet moment", || {
