@@ -7,6 +7,7 @@ mod decide;
 mod lookup;
 mod parse;
 mod path;
+mod proxy;
 
 use criterion::Criterion;
 
@@ -19,6 +20,7 @@ const STAGES: &[Stage] = &[
     ("lookup", lookup::bench),
     ("decide", decide::bench),
     ("path", path::bench),
+    ("proxy", proxy::bench),
     ("compile", compile::bench),
     ("change", compile::bench_change),
     ("load", compile::bench_load),
