@@ -80,6 +80,7 @@ fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
 }
 
 #[test]
+#[ignore = "needs tmux"]
 fn a_lab_at_work_is_seen_from_every_side() {
     if skip_unprivileged() {
         return;

@@ -58,8 +58,7 @@ pub(crate) fn table(tallies: &[Tally]) -> String {
     text
 }
 
-const BEGIN: &str =
-    "<!-- conformance: written by `UPDATE_README=1 cargo test -p conformance --test corpora` -->\n";
+const BEGIN: &str = "<!-- conformance: written by `UPDATE_README=1 cargo test -p conformance --test corpora -- --ignored` -->\n";
 const END: &str = "<!-- end of conformance -->\n";
 
 /// Whether the README holds `table`; with `UPDATE_README` in the environment, it is put there.

@@ -142,6 +142,7 @@ fn the_file_holds_what_was_sent_and_says_what_became_of_it() {
 }
 
 #[test]
+#[ignore = "needs tshark"]
 fn tshark_reads_it_with_its_comments() {
     let traffic = traffic();
     let (_, out, _) = captured(&traffic, everything());

@@ -9,6 +9,7 @@ use super::bed::{Bed, json_lines, until};
 use super::consumers::{nfdump, tshark};
 
 #[test]
+#[ignore = "needs nfdump and tshark"]
 fn collectors_read_what_happened_on_the_wire() {
     if skip_unprivileged() {
         return;

@@ -43,6 +43,7 @@ fn signed_in(daemon: &Daemon, dark: bool) -> Browser {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn the_map_is_looked_at_with_a_mouse() {
     if skip_without_browser() {
         return;
@@ -107,6 +108,7 @@ fn the_map_is_looked_at_with_a_mouse() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn the_map_is_cut_otherwise_searched_and_read_as_a_table() {
     if skip_without_browser() {
         return;
@@ -163,6 +165,7 @@ fn the_map_is_cut_otherwise_searched_and_read_as_a_table() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn the_keyboard_reaches_everything() {
     if skip_without_browser() {
         return;

@@ -6,6 +6,7 @@ use super::journey::nothing_strange;
 use super::{estate, picture, skip_without_browser};
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn ten_thousand_workloads_are_groups() {
     if skip_without_browser() {
         return;

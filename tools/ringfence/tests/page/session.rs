@@ -6,6 +6,7 @@ use super::journey::nothing_strange;
 use super::{estate, picture, skip_without_browser};
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn what_was_seen_becomes_policy() {
     if skip_without_browser() {
         return;
@@ -54,6 +55,7 @@ fn what_was_seen_becomes_policy() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn who_may_only_read_is_offered_nothing_else() {
     if skip_without_browser() {
         return;
@@ -97,6 +99,7 @@ fn who_may_only_read_is_offered_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn a_daemon_that_is_away_is_told_and_comes_back() {
     if skip_without_browser() {
         return;
@@ -122,6 +125,7 @@ fn a_daemon_that_is_away_is_told_and_comes_back() {
 }
 
 #[test]
+#[ignore = "needs chromium and chromium-driver"]
 fn a_daemon_that_has_seen_nothing_says_so() {
     if skip_without_browser() {
         return;

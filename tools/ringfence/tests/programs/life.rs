@@ -11,6 +11,7 @@ use crate::redis::{POLICY, redis};
 use crate::web::Site;
 
 #[test]
+#[ignore = "needs nginx-light, curl, redis-server and redis-tools"]
 fn what_is_under_way_is_finished_when_the_daemon_is_told_to_end() {
     let site = Site::start("drain", "127.0.83.31");
     let at = free("127.0.83.20");
@@ -42,6 +43,7 @@ fn what_is_under_way_is_finished_when_the_daemon_is_told_to_end() {
 }
 
 #[test]
+#[ignore = "needs nginx-light, curl, redis-server and redis-tools"]
 fn no_request_fails_while_another_process_takes_over() {
     let folder = Folder::new("takeover");
     let server = free("127.0.83.32");

@@ -41,6 +41,7 @@ fn benchmark(at: SocketAddr) -> Command {
 }
 
 #[test]
+#[ignore = "needs redis-server and redis-tools"]
 fn redis_benchmark_gets_every_answer() {
     let folder = Folder::new("redis");
     let server = free("127.0.83.30");

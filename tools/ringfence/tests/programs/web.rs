@@ -67,6 +67,7 @@ fn curl() -> std::process::Command {
 }
 
 #[test]
+#[ignore = "needs nginx-light, curl and wrk"]
 fn curl_gets_the_same_bytes_and_who_is_denied_gets_none() {
     let site = Site::start("web-curl", "127.0.81.30");
     let at = free("127.0.81.20");
@@ -109,6 +110,7 @@ fn curl_gets_the_same_bytes_and_who_is_denied_gets_none() {
 }
 
 #[test]
+#[ignore = "needs nginx-light, curl and wrk"]
 fn the_same_over_ipv6() {
     let site = Site::start("web-six", "127.0.81.31");
     let at = free("::1");
@@ -123,6 +125,7 @@ fn the_same_over_ipv6() {
 }
 
 #[test]
+#[ignore = "needs nginx-light, curl and wrk"]
 fn wrk_sees_no_error() {
     let site = Site::start("web-wrk", "127.0.81.32");
     let at = free("127.0.81.20");

@@ -109,6 +109,7 @@ fn the_terminal_shows_who_opens_what() {
 }
 
 #[test]
+#[ignore = "needs graphviz"]
 fn graphviz_reads_what_is_meant_for_it() {
     for answer in [answer(), hostile(), json!({})] {
         let source = dot::dot(&Drawing::read(&answer));
