@@ -1,5 +1,5 @@
 //! Who may do what: by the credentials of the process that connected (unix(7), `SO_PEERCRED`), or by what a request over
-//! the loopback address shows, see [`super::session`].
+//! the loopback address shows, see `session`.
 
 use axum::http::StatusCode;
 

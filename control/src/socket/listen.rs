@@ -117,7 +117,7 @@ impl Listener {
     }
 
     /// Serves `router` until the task is dropped: at most `settings.connections` at a time, each with the credentials
-    /// of its peer as an extension, [`Via`].
+    /// of its peer as an extension, `Via`.
     pub async fn serve(self, router: Router, settings: config::Socket) {
         let room = Arc::new(Semaphore::new(settings.connections));
         loop {

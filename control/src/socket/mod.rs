@@ -3,7 +3,7 @@
 //!
 //! `GET /openapi.json` describes it. Every answer with a status of 400 or above is an [`error::ErrorBody`]. Who may
 //! read and who may change is decided by the credentials of the connecting process, see [`access::Access`]; over the
-//! loopback address, where there are none, by what the request shows, see [`session`].
+//! loopback address, where there are none, by what the request shows, see `session`.
 //!
 //! Limits: connections at a time, bytes of a request's head (16 KiB) and of its body, the time to send a request and
 //! to take its answer, two bodies in memory at a time (one of a reader, one of a changer), pages of listings.

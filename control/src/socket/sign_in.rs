@@ -1,4 +1,4 @@
-//! Signing a browser in, see [`super::session`].
+//! Signing a browser in, see `session`.
 
 use axum::body::Bytes;
 use axum::extract::State;
