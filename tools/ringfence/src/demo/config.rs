@@ -85,7 +85,7 @@ fn config_text(folder: &Path, port: Option<u16>, proxies: bool) -> String {
         let _ = writeln!(
             text,
             "  - {{name: {name}, listen: [\"{v4}\", \"{v6}\"], connect: [\"{server}\"], health: {{check: off}}, limits: \
-             {{connections: 1024}}}}"
+             {{connections: 1024, drain_ms: 500}}}}"
         );
     }
     let path = folder.display();

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::draw::draw;
 use super::model::Model;
@@ -57,6 +58,14 @@ pub(super) fn live(socket: &Path, interval: Duration, mut state: State, first: S
     Ok(())
 }
 
+/// Whether the terminal has gone away: reading keys from one that has would try again for ever.
+fn is_gone() -> bool {
+    let stdin = std::io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
+}
+
 struct Screen {
     model: Model,
     last: Sample,
@@ -66,6 +75,9 @@ struct Screen {
 impl Screen {
     /// Waits a little for a key or for a sample.
     fn step(&mut self, samples: &Receiver<Looked>) -> Result<Option<Action>, Failure> {
+        if is_gone() {
+            return Ok(Some(Action::Quit));
+        }
         if event::poll(WAIT).map_err(Failure::failed)? {
             return Ok(match event::read().map_err(Failure::failed)? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {

@@ -1,10 +1,13 @@
 //! A daemon that ends, and one that takes another's place, while programs use its proxy.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use crate::SOON;
 use crate::daemon::{self, Daemon};
 use crate::program::{Folder, command, free, text, wait};
 use crate::redis::{POLICY, redis};
@@ -71,6 +74,14 @@ fn no_request_fails_while_another_process_takes_over() {
     // Both go on for ever; one opens a connection for each request.
     let mut loads = [benchmark("1", "1000"), benchmark("0", "200")];
     wait("there is load", || daemon.proxy()["open"].as_u64().unwrap() >= 8);
+    // redis-benchmark connects anew after each thousand requests, so this one is what the old process still has.
+    let mut held = TcpStream::connect(at).unwrap();
+    held.set_read_timeout(Some(SOON)).unwrap();
+    let mut ping = || {
+        let mut answer = [0; 7];
+        held.write_all(b"PING\r\n").and_then(|()| held.read_exact(&mut answer)).map(|()| answer)
+    };
+    assert_eq!(ping().unwrap(), *b"+PONG\r\n");
     for round in 0..2 {
         thread::sleep(Duration::from_millis(400));
         let new = daemon.spawn(&["--take-over"]);
@@ -84,6 +95,7 @@ fn no_request_fails_while_another_process_takes_over() {
         }
         if round == 0 {
             // Its connections live; those that stay would keep it for as long as it may drain.
+            assert_eq!(ping().unwrap(), *b"+PONG\r\n");
             assert!(old.try_wait().unwrap().is_none(), "the old process left its connections");
         }
         old.kill().unwrap();
