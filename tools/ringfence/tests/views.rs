@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step must fail the test")]
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -191,8 +192,26 @@ impl Tmux {
         until(words, || Some(self.run(&["capture-pane", "-p"])).filter(|screen| screen.contains(words)))
     }
 
+    /// Waits until a whole frame of `top` fills a screen of `height` lines: a terminal that has just
+    /// got another size shows pieces first, and its program hears of the size a moment later.
+    fn frame(&self, height: usize) {
+        let last = |screen: &str| screen.lines().nth(height - 1).is_some_and(|line| line.contains("? help"));
+        until(&format!("a frame of {height} lines"), || {
+            let screen = self.run(&["capture-pane", "-p"]);
+            (last(&screen) && screen.contains("WORKER") && screen.contains("FRAMES/s")).then_some(())
+        });
+    }
+
     fn keys(&self, keys: &str) {
         self.run(&["send-keys", keys]);
+    }
+
+    /// The program that the shell runs.
+    fn child(&self) -> Pid {
+        let of_pane = self.run(&["display-message", "-p", "#{pane_pid}"]);
+        let children =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", of_pane.trim())).unwrap();
+        Pid::from_raw(children.trim().parse().unwrap()).unwrap()
     }
 }
 
@@ -209,9 +228,7 @@ fn terminal() {
     let tmux = Tmux::new("sh");
     for (end, status) in [("q", 0), ("C-c", 0), ("TERM", 0)] {
         tmux.run(&["send-keys", &format!("{program}; echo \"status $?\" of {end}"), "Enter"]);
-        // The last line comes last, however slowly the terminal shows a frame.
-        let screen = tmux.shows("? help");
-        assert!(screen.contains("WORKER") && screen.contains("FRAMES/s"), "{screen}");
+        tmux.frame(24);
         assert_eq!(tmux.run(&["display-message", "-p", "#{alternate_on}"]).trim(), "1");
         tmux.keys("?");
         tmux.shows("keys; any key goes back");
@@ -221,17 +238,11 @@ fn terminal() {
         tmux.keys("Enter");
         tmux.shows("rows with `shop-to-db`");
         tmux.run(&["resize-window", "-x", "120", "-y", "40"]);
-        until("the last line of a larger screen", || {
-            let screen = tmux.run(&["capture-pane", "-p"]);
-            screen.lines().nth(39).filter(|line| line.contains("? help")).map(|_| ())
-        });
+        tmux.frame(40);
         tmux.run(&["resize-window", "-x", "80", "-y", "24"]);
+        tmux.frame(24);
         if end == "TERM" {
-            let of_pane = tmux.run(&["display-message", "-p", "#{pane_pid}"]);
-            let children =
-                std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", of_pane.trim())).unwrap();
-            let child: i32 = children.trim().parse().unwrap();
-            kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+            kill_process(tmux.child(), Signal::TERM).unwrap();
         } else {
             tmux.keys(end);
         }
@@ -239,4 +250,12 @@ fn terminal() {
         assert_eq!(tmux.run(&["display-message", "-p", "#{alternate_on}"]).trim(), "0", "after {end}");
         tmux.run(&["send-keys", "clear", "Enter"]);
     }
+    // A terminal that goes away without a word: the signal that tells of it is ignored.
+    tmux.run(&["send-keys", &format!("trap '' HUP; {program}"), "Enter"]);
+    tmux.frame(24);
+    let child = tmux.child();
+    drop(tmux);
+    until("the end of a `top` without a terminal", || {
+        (!Path::new(&format!("/proc/{}", child.as_raw_pid())).exists()).then_some(())
+    });
 }
