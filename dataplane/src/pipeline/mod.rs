@@ -194,16 +194,14 @@ impl Path {
     fn lookup(&self, arrival: Arrival, ip: &Ip) -> Option<Lookup> {
         let (key, sender) = FlowKey::of(arrival.wire, ip)?;
         let hash = self.flows.hash(&key);
+        // Arrives while the headers of the frames behind this one are read.
+        self.flows.prefetch(hash);
         Some(Lookup { key, sender, hash, slot: None })
     }
 
     /// Sees where in the table the flows of a batch are. In loops that do nothing else, so that the processor waits for
-    /// the memory of many frames at once: a prefetch whose page is not in the TLB stalls until the page table was
-    /// walked, and walks for several frames overlap only if their prefetches are within some hundred instructions.
+    /// the memory of many frames at once.
     fn seek(&self, parsed: &mut [Parsed]) {
-        for lookup in parsed.iter().filter_map(|parsed| parsed.lookup.as_ref()) {
-            self.flows.prefetch(lookup.hash);
-        }
         let mut elsewhere = ArrayVec::<&mut Lookup, BATCH_MAX>::new();
         for lookup in parsed.iter_mut().filter_map(|parsed| parsed.lookup.as_mut()) {
             lookup.slot = self.flows.seek(lookup.hash);

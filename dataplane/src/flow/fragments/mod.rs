@@ -92,10 +92,12 @@ pub struct FragmentTable {
     held: Vec<Held>,
     /// Where [`FragmentTable::expire`] goes on.
     cursor: usize,
+    /// When the cursor moved last: milliseconds, modulo 2^32.
+    looked: u32,
 }
 
 const WAYS: usize = 8;
-/// Slots that one call of [`FragmentTable::expire`] looks at, besides those that hold frames.
+/// Slots that [`FragmentTable::expire`] looks at once a millisecond, besides those that hold frames.
 const EXPIRE_BUDGET: usize = 16;
 
 impl FragmentTable {
@@ -109,6 +111,7 @@ impl FragmentTable {
             datagrams: (0..slots).map(|_| Datagram::vacant()).collect(),
             held: Vec::with_capacity(limits.held),
             cursor: 0,
+            looked: 0,
         }
     }
 
@@ -218,7 +221,7 @@ impl FragmentTable {
     }
 
     /// Ends what has timed out and settles frames whose first fragment another worker has judged meanwhile. Call it
-    /// once per batch: it looks at the datagrams with held frames and a few others.
+    /// once per batch: it looks at the datagrams with held frames, and once a millisecond at a few others.
     pub fn expire(&mut self, now: Now, mut settle: impl FnMut(Settled)) {
         let mut at = 0;
         while at < self.held.len() {
@@ -230,6 +233,10 @@ impl FragmentTable {
                 at += 1;
             }
         }
+        if now.as_millis32() == self.looked {
+            return;
+        }
+        self.looked = now.as_millis32();
         for _ in 0..EXPIRE_BUDGET {
             let slot = self.cursor & (self.datagrams.len() - 1);
             self.cursor = slot + 1;
