@@ -27,8 +27,9 @@ pub mod capture;
 
 pub mod records;
 
-// What both paths ask.
+// What both paths ask, and what their threads run on.
 mod ask;
+mod cores;
 
 pub mod pipeline;
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use super::config::ProxyConfig;
 use super::control::{BackendHealth, Control, Wanted};
 use super::counters::ProxyCounters;
 use super::engine::Engine;
 use super::error::ProxyProblem;
 use super::{ProxyParts, ProxyWorkerStatus};
+use crate::cores;
 
 /// A running worker. Dropping it stops the thread.
 pub(super) struct Running {
@@ -32,7 +31,7 @@ impl Running {
         health: BackendHealth,
         parts: ProxyParts,
     ) -> Result<Self, ProxyProblem> {
-        let core = choose_core(config, number);
+        let core = cores::choose(&config.cores, config.wire, number);
         let control = Control::new().map_err(ProxyProblem::Thread)?;
         let counters = Arc::clone(&parts.proxy);
         let (tell, told) = sync_channel(1);
@@ -40,7 +39,7 @@ impl Running {
         let name = format!("{}/{number}", config.name);
         let body = move || {
             // A ring belongs to the thread that makes it.
-            let engine = pin_to(core)
+            let engine = cores::pin(core)
                 .map_err(|error| ProxyProblem::Core(core, error))
                 .and_then(|()| Engine::new(&config, listeners, own, health, parts));
             match engine {
@@ -86,26 +85,4 @@ impl Drop for Running {
             let _ = thread.join();
         }
     }
-}
-
-/// The CPU for a worker: as configured, else the process's own, one after the other.
-fn choose_core(config: &ProxyConfig, number: u32) -> u32 {
-    let allowed = sched_getaffinity(None).unwrap_or_default();
-    let allowed: Vec<u32> =
-        (0..CpuSet::MAX_CPU).zip(0..).filter(|&(cpu, _)| allowed.is_set(cpu)).map(|(_, cpu)| cpu).collect();
-    let (cores, first) = match config.cores.as_slice() {
-        [] => (allowed.as_slice(), u32::from(config.wire.0)),
-        cores => (cores, 0),
-    };
-    let nth = (first.wrapping_add(number) as usize).checked_rem(cores.len()).unwrap_or(0);
-    cores.get(nth).copied().unwrap_or(0)
-}
-
-fn pin_to(core: u32) -> io::Result<()> {
-    let mut only = CpuSet::new();
-    if core as usize >= CpuSet::MAX_CPU {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    only.set(core as usize);
-    Ok(sched_setaffinity(None, &only)?)
 }

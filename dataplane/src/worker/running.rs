@@ -5,12 +5,11 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use super::control::Control;
 use super::error::WireProblem;
 use super::status::WorkerStatus;
 use super::{PortState, WireConfig, Worker};
+use crate::cores;
 use crate::frame::Census;
 use crate::frame::xsk::Socket;
 use crate::pipeline::Stage;
@@ -48,11 +47,11 @@ impl<S: Stage + 'static> Running<S> {
         queue: u32,
         (inside, outside): (Weak<Socket>, Weak<Socket>),
     ) -> Result<Self, WireProblem> {
-        let core = choose_core(config, queue);
+        let core = cores::choose(&config.cores, config.id, queue);
         let control = worker.control.clone();
         let (tell, told) = sync_channel(1);
         let body = move || {
-            let pinned = pin_to(core);
+            let pinned = cores::pin(core);
             let stop = pinned.is_err();
             if tell.send(pinned).is_err() || stop { worker } else { worker.run() }
         };
@@ -120,26 +119,4 @@ impl<S> Drop for Running<S> {
             let _ = thread.join();
         }
     }
-}
-
-/// The CPU for a queue's worker: as configured, else the process's own, one after the other.
-fn choose_core(config: &WireConfig, queue: u32) -> u32 {
-    let allowed = sched_getaffinity(None).unwrap_or_default();
-    let allowed: Vec<u32> =
-        (0..CpuSet::MAX_CPU).zip(0..).filter(|&(cpu, _)| allowed.is_set(cpu)).map(|(_, cpu)| cpu).collect();
-    let (cores, first) = match config.cores.as_slice() {
-        [] => (allowed.as_slice(), u32::from(config.id.0)),
-        cores => (cores, 0),
-    };
-    let nth = (first.wrapping_add(queue) as usize).checked_rem(cores.len()).unwrap_or(0);
-    cores.get(nth).copied().unwrap_or(0)
-}
-
-fn pin_to(core: u32) -> io::Result<()> {
-    let mut only = CpuSet::new();
-    if core as usize >= CpuSet::MAX_CPU {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    only.set(core as usize);
-    Ok(sched_setaffinity(None, &only)?)
 }
