@@ -189,12 +189,21 @@ impl PolicyReader {
     /// when nothing changed. No lock, and no table is dropped here; only a thread's first call may allocate.
     #[inline]
     pub fn read(&mut self) -> Option<&Snapshot> {
+        self.read_shared(|| {}).map(|snapshot| &**snapshot)
+    }
+
+    /// As [`PolicyReader::read`], for a worker that has told others what the policy says. `leave` is called when the
+    /// snapshot is not the one of last time, before the worker reports so: when it returns, nobody may act on the
+    /// older one any more, and a reference to it that the worker has kept must be gone.
+    #[inline]
+    pub fn read_shared(&mut self, leave: impl FnOnce()) -> Option<&Arc<Snapshot>> {
         if self.cache.is_none() {
             self.wake();
         }
-        let snapshot = self.cache.as_mut()?.load().as_deref();
+        let snapshot = self.cache.as_mut()?.load().as_ref();
         let epoch = snapshot.map_or(WAKING, |snapshot| snapshot.epoch.0);
         if epoch != self.reported {
+            leave();
             // The reference to the older snapshot was given up before this: whoever sees the epoch may drop that one.
             report(&self.slots, self.worker, epoch);
             self.reported = epoch;

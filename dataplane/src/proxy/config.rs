@@ -153,6 +153,9 @@ pub struct ProxyConfig {
     pub preamble: Option<Version>,
     /// What a denied client sees.
     pub on_deny: OnDeny,
+    /// Have the kernel refuse further clients that policy denies, before there is a connection, where it can: on explicit
+    /// listeners that reset. Needs `CAP_BPF` and `CAP_NET_ADMIN`; without them clients are accepted first.
+    pub early: bool,
     /// How many worker threads there are, 1 to 64; they share the listeners.
     pub workers: u32,
     /// The CPUs they are pinned to, repeated if there are fewer; empty: those that the process may use, in order.
@@ -182,6 +185,7 @@ impl ProxyConfig {
             trusted: Vec::new(),
             preamble: None,
             on_deny: OnDeny::Reset,
+            early: true,
             workers: 1,
             cores: Vec::new(),
             timeouts: ProxyTimeouts::default(),

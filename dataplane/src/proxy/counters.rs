@@ -1,6 +1,6 @@
 //! What a proxy worker counts beside what every worker does.
 //!
-//! `accepted = opened + refused + pending`, and `opened = ended + live`: every connection has exactly one fate.
+//! `accepted + early = opened + refused + pending`, and `opened = ended + live`: every connection has exactly one fate.
 
 use crate::counters::Counter;
 
@@ -107,6 +107,9 @@ pub struct BackendCounters {
 pub struct ProxyCounters {
     /// Connections accepted from clients.
     pub accepted: Counter,
+    /// Connections that the kernel refused for it, because policy had denied one like it: never accepted, and counted as
+    /// refused like any other.
+    pub early: Counter,
     /// Connections accepted that are neither relayed nor refused yet.
     pub pending: Counter,
     /// Connections relayed at this moment.
@@ -138,6 +141,7 @@ impl ProxyCounters {
     pub fn new(backends: usize) -> Self {
         Self {
             accepted: Counter::default(),
+            early: Counter::default(),
             pending: Counter::default(),
             live: Counter::default(),
             opened: Counter::default(),
@@ -172,11 +176,11 @@ impl ProxyCounters {
         self.backends.get(number)
     }
 
-    /// Connections accepted that have no counted fate; not 0 between turns would be a defect.
+    /// Connections that have no counted fate; not 0 between turns would be a defect.
     #[must_use]
     pub fn unaccounted(&self) -> i128 {
         let sum = |counters: &[Counter]| counters.iter().map(|count| i128::from(count.get())).sum::<i128>();
-        let attempts = i128::from(self.accepted.get())
+        let attempts = i128::from(self.accepted.get()) + i128::from(self.early.get())
             - i128::from(self.opened.get())
             - i128::from(self.pending.get())
             - sum(&self.refused);

@@ -9,6 +9,7 @@
 pub mod config;
 mod control;
 pub mod counters;
+mod early;
 mod engine;
 mod error;
 mod listen;
@@ -115,6 +116,8 @@ pub struct ProxyWorkerStatus {
     pub core: u32,
     /// Whether its thread runs.
     pub alive: bool,
+    /// Whether the kernel refuses the clients for it that policy denies; if something is missing for that, what.
+    pub refuses_early: Result<bool, String>,
     /// Its counters.
     pub counters: Arc<ProxyCounters>,
 }

@@ -19,6 +19,7 @@ pub(super) struct Running {
     core: u32,
     control: Control,
     counters: Arc<ProxyCounters>,
+    refuses_early: Result<bool, String>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,7 +45,7 @@ impl Running {
                 .and_then(|()| Engine::new(&config, listeners, own, health, parts));
             match engine {
                 Ok(mut engine) => {
-                    if tell.send(Ok(())).is_ok() {
+                    if tell.send(Ok(engine.refuses_early())).is_ok() {
                         engine.run();
                     }
                 }
@@ -52,9 +53,12 @@ impl Running {
             }
         };
         let thread = thread::Builder::new().name(name).spawn(body).map_err(ProxyProblem::Thread)?;
-        let running = Self { core, control, counters, thread: Some(thread) };
+        let mut running = Self { core, control, counters, refuses_early: Ok(false), thread: Some(thread) };
         match told.recv() {
-            Ok(Ok(())) => Ok(running),
+            Ok(Ok(refuses_early)) => {
+                running.refuses_early = refuses_early;
+                Ok(running)
+            }
             Ok(Err(problem)) => Err(problem),
             Err(_) => Err(ProxyProblem::Thread(io::Error::other("the thread ended before it began"))),
         }
@@ -65,6 +69,7 @@ impl Running {
             core: self.core,
             alive: !self.is_finished(),
             counters: Arc::clone(&self.counters),
+            refuses_early: self.refuses_early.clone(),
         }
     }
 

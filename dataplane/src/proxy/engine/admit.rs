@@ -1,12 +1,14 @@
 //! From a client's connection to what policy says of it: accept, learn who it is and where it wants to, ask.
 
+use core::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::conn::{Chunk, Conn, Stage};
+use super::conn::{self, Chunk, Conn, Stage};
 use super::finish::End;
 use super::sockets;
 use super::{ACCEPT_PAUSE, Core, Scene, WAKE_FILE};
 use crate::address::Address;
+use crate::policy::Snapshot;
 use crate::proxy::config::{ListenMode, ProxyLimits};
 use crate::proxy::control::Wanted;
 use crate::proxy::counters::Refusal;
@@ -46,6 +48,7 @@ impl Core {
             return;
         }
         (self.stopped, self.left_over) = (true, true);
+        self.stop_refusing();
         let listeners = u32::try_from(self.listening.len()).unwrap_or(u32::MAX);
         for seat in 0..listeners.saturating_mul(self.config.limits.accepts_per_turn) {
             self.ring.cancel(Token { op: Op::Accept, index: seat });
@@ -102,7 +105,7 @@ impl Core {
     }
 
     /// Where a client wanted to, or what it connected to.
-    fn wanted(&self, index: u32, listener: u32) -> Option<core::net::SocketAddr> {
+    fn wanted(&self, index: u32, listener: u32) -> Option<SocketAddr> {
         let own = self.listening[listener as usize];
         let client = self.conns[index as usize].client.as_ref().map(AsFd::as_fd)?;
         let wanted = match self.config.mode {
@@ -203,15 +206,11 @@ impl Core {
             conn.backend = chosen;
             conn.tried |= 1 << chosen;
         }
-        let before = conn.destination;
-        let is_workload = |address: Address| snapshot.table.resolve(address).is_workload();
-        let backend = self.backends.address(conn.backend).filter(|_| explicit);
-        conn.destination = match (backend, self.config.policy_destination) {
-            (None, _) => conn.wanted,
-            (Some(_), Some(told)) => sockets::end_of(told),
-            (Some(_), None) if is_workload(conn.wanted.0) => conn.wanted,
-            (Some(backend), None) => sockets::end_of(backend),
-        };
+        let (before, wanted, number) = (conn.destination, conn.wanted, conn.backend);
+        let backend = self.backends.address(number).filter(|_| explicit);
+        let destination = self.asked_of(snapshot, wanted, backend);
+        let conn = &mut self.conns[index as usize];
+        conn.destination = destination;
         // A further back end that is the same destination to policy needs no other answer.
         if conn.generation.is_some() && before == conn.destination {
             return self.connect(scene, index);
@@ -219,7 +218,28 @@ impl Core {
         self.forget_flow(scene, index);
         match self.decide(scene, snapshot, index) {
             Ok(()) => self.connect(scene, index),
-            Err(refusal) => self.refuse(scene, index, refusal),
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Policy | Refusal::Rejected) {
+                    self.deny_early(scene, index);
+                }
+                self.refuse(scene, index, refusal);
+            }
+        }
+    }
+
+    /// The destination that policy is asked about.
+    pub(super) fn asked_of(
+        &self,
+        snapshot: &Snapshot,
+        wanted: conn::End,
+        backend: Option<SocketAddr>,
+    ) -> conn::End {
+        let is_workload = |address: Address| snapshot.table.resolve(address).is_workload();
+        match (backend, self.config.policy_destination) {
+            (None, _) => wanted,
+            (Some(_), Some(told)) => sockets::end_of(told),
+            (Some(_), None) if is_workload(wanted.0) => wanted,
+            (Some(backend), None) => sockets::end_of(backend),
         }
     }
 

@@ -10,6 +10,7 @@ mod backends;
 mod bulk;
 mod conn;
 mod connect;
+mod early;
 mod finish;
 mod register;
 mod relay;
@@ -40,6 +41,7 @@ use crate::verdict::Epoch;
 use backends::Backends;
 use bulk::Pipes;
 use conn::{Conn, Side, Stage};
+use early::Refusing;
 use finish::End;
 use sockets::Files;
 use sources::Sources;
@@ -57,6 +59,8 @@ const LAST_TURNS: u32 = 1000;
 
 /// What a worker thread owns.
 pub(super) struct Engine {
+    /// Why clients are refused only after they were accepted, if something is missing.
+    late: Option<String>,
     reader: PolicyReader,
     completions: Box<Completions>,
     core: Core,
@@ -72,12 +76,14 @@ struct Core {
     control: Control,
     /// Of each listener: its own address, unless that is a wildcard.
     listening: Box<[SocketAddr]>,
+    /// One more than connections: the last is of those that the kernel has refused.
     conns: Box<[Conn]>,
     free: Vec<u32>,
     wheel: Wheel,
     sources: Sources,
     backends: Backends,
     pipes: Pipes,
+    refusing: Refusing,
     /// Accepts that are not under way, by seat.
     seats: Vec<u32>,
     accepting: u32,
@@ -109,7 +115,7 @@ struct Core {
 /// One policy and one moment.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
-    snapshot: Option<&'a Snapshot>,
+    snapshot: Option<&'a Arc<Snapshot>>,
     now: Now,
 }
 
@@ -147,18 +153,20 @@ impl Engine {
             listeners.iter().map(|fd| sockets::local(fd).ok_or(io::ErrorKind::InvalidInput.into()));
         let listening = listening.collect::<io::Result<_>>().map_err(no("address of a listener"))?;
         let count = limits.connections_max as usize;
+        let (refusing, late) = Refusing::start(config);
         let ProxyParts { worker, reader, flows, counters, records, proxy } = parts;
         let core = Core {
             ring,
             config: config.clone(),
             control,
             listening,
-            conns: (0..count).map(|_| Conn::free()).collect(),
+            conns: (0..=count).map(|_| Conn::free()).collect(),
             free: (0..limits.connections_max).rev().collect(),
             wheel: Wheel::new(count, Now::read().as_millis32()),
             sources: Sources::new(count, limits.per_source_max).map_err(no("random bytes"))?,
             backends: Backends::new(config, health),
             pipes: Pipes::new(limits.pipes).map_err(no("pipe"))?,
+            refusing,
             seats: (0..seats).collect(),
             accepting: 0,
             stopped: false,
@@ -177,7 +185,12 @@ impl Engine {
             records,
             proxy,
         };
-        Ok(Self { reader, completions: Box::default(), core, listeners, _files: files_reserved })
+        Ok(Self { late, reader, completions: Box::default(), core, listeners, _files: files_reserved })
+    }
+
+    /// Whether denied clients are refused before there is a connection; if something is missing for that, what.
+    pub(super) fn refuses_early(&self) -> Result<bool, String> {
+        self.late.clone().map_or_else(|| Ok(self.core.refusing.is_on()), Err)
     }
 
     /// The loop. Returns when told to stop.
@@ -204,36 +217,40 @@ impl Engine {
     fn turn(reader: &mut PolicyReader, core: &mut Core, completions: &mut Completions) -> bool {
         core.proxy.turns.add(1);
         // 1. Read the policy and the clock once. From here on nothing is relayed under an older policy.
-        let scene = Scene { snapshot: reader.read(), now: Now::read() };
+        let snapshot = reader.read_shared(|| core.leave_policy());
+        let scene = Scene { snapshot, now: Now::read() };
         core.notice(scene.epoch());
         // 2. Take what completed; each moves one connection one step. Nothing completes but in the system call.
         core.take_completions(&scene, completions);
-        // 3. Decide again what an older policy has allowed.
+        // 3. Account for what the kernel has refused meanwhile.
+        let refused = core.account_early(&scene);
+        // 4. Decide again what an older policy has allowed.
         let unruled = core.rule_some(&scene);
-        // 4. Look at connections whose time has come.
+        // 5. Look at connections whose time has come.
         let due = core.look_at_due(&scene);
-        // 5. Buffers that are free again go to the kernel, and to those that wait for one.
+        // 6. Buffers that are free again go to the kernel, and to those that wait for one.
         core.feed_starved(&scene);
         core.proxy.buffers_used.set(core.ring.buffers_used() as u64);
-        unruled || due
+        unruled || due || refused
     }
 
     /// Resets what there is, and waits until the kernel is done with it.
     fn end(&mut self) {
         let Self { reader, completions, core, .. } = self;
         core.stop_accepting();
+        core.stop_refusing();
         for index in 0..core.config.limits.connections_max {
-            let scene = Scene { snapshot: reader.read(), now: Now::read() };
+            let scene = Scene { snapshot: reader.read_shared(|| {}), now: Now::read() };
             core.end(&scene, index, End::Stopped);
         }
         for _ in 0..LAST_TURNS {
-            if core.free.len() == core.conns.len() && core.accepting == 0 {
+            if core.free.len() == core.config.limits.connections_max as usize && core.accepting == 0 {
                 break;
             }
             if core.wait_for(1, Some(Duration::from_millis(1))).is_err() {
                 break;
             }
-            let scene = Scene { snapshot: reader.read(), now: Now::read() };
+            let scene = Scene { snapshot: reader.read_shared(|| {}), now: Now::read() };
             core.take_completions(&scene, completions);
         }
         reader.park();
@@ -249,7 +266,8 @@ impl Core {
             let left = until.wrapping_sub(now);
             if left < 1 << 31 { left } else { 0 }
         };
-        let patience = [self.wheel.next(now), self.pause.map(left), (!self.starved.is_empty()).then_some(10)];
+        let starved = (!self.starved.is_empty()).then_some(10);
+        let patience = [self.wheel.next(now), self.pause.map(left), starved, self.refusing.patience()];
         let patience = patience.into_iter().flatten().min();
         self.wait_for(want, patience.map(|millis| Duration::from_millis(u64::from(millis))))
     }

@@ -1,6 +1,7 @@
 //! A proxy on loopback with real sockets: clients come from 127.0.0.2 (`FRIEND`) and 127.0.0.3 (`STRANGER`), servers
 //! are at 127.0.0.1; IPv6 has only `::1`.
 
+mod early;
 mod headers;
 mod life;
 mod limits;
