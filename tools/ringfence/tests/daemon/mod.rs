@@ -3,12 +3,10 @@
 mod views;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use super::common::{CONFIG, Daemon};
 use super::{json, sample, text};
 
 const POLICY: &str = "ringfence: 1
@@ -19,84 +17,21 @@ rules:
   - {name: shop-to-db, from: {app: shop}, to: {role: db}, service: tcp/5432}
 ";
 
-/// A daemon and its folder; both end with the test.
-struct Daemon {
-    folder: PathBuf,
-    child: Option<Child>,
-}
-
 impl Daemon {
-    fn folder(name: &str, config: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("ringfence-cli-{}-{name}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("policy.yaml"), POLICY).unwrap();
-        fs::write(folder.join("ringfence.yaml"), config).unwrap();
-        Self { folder, child: None }
-    }
-
-    /// Starts the daemon and waits until it says that it is ready.
-    fn start(&mut self) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(["run", "--config"])
-            .arg(self.folder.join("ringfence.yaml"))
-            .env_remove("RUST_LOG")
-            .env("NO_COLOR", "1")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut log = String::new();
-        loop {
-            let Some(Ok(line)) = lines.next() else { panic!("it ended before it was ready: {log}") };
-            log.push_str(&line);
-            if line.contains("ready") {
-                break;
-            }
-        }
-        // Somebody must read the rest, or the daemon would wait for room in the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.child = Some(child);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.child.as_ref().unwrap().id();
-        kill_process(Pid::from_raw(id.try_into().unwrap()).unwrap(), signal).unwrap();
-    }
-
     fn stop(&mut self, signal: Signal) -> Option<i32> {
         self.signal(signal);
-        self.child.take().unwrap().wait().unwrap().code()
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_ringfence"))
-            .args(arguments)
-            .env("RINGFENCE_SOCKET", self.folder.join("s.sock"))
-            .output()
-            .unwrap()
+        self.end()
     }
 
     fn epoch(&self) -> u64 {
-        json(&self.ask(&["status", "--json"]))["policy"]["epoch"].as_u64().unwrap()
+        self.json(&["status"])["policy"]["epoch"].as_u64().unwrap()
     }
 }
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-const CONFIG: &str = "policy: [policy.yaml]\nstate_dir: state\nsocket: {path: s.sock}\n";
 
 #[test]
 fn a_life_of_a_daemon() {
-    let mut daemon = Daemon::folder("life", CONFIG);
-    daemon.start();
+    let mut daemon = Daemon::prepare("life", POLICY, "");
+    daemon.run();
     for (arguments, words) in [
         (&["status"][..], "policy: epoch 1"),
         (&["rules"], "shop-to-db"),
@@ -130,22 +65,22 @@ fn a_life_of_a_daemon() {
     assert_eq!(json(&daemon.ask(&["policy", "history", "--json"]))["history"][1]["message"], "sample");
 
     assert_eq!(daemon.stop(Signal::TERM), Some(0));
-    assert!(!daemon.folder.join("s.sock").exists(), "the socket is gone");
-    daemon.start();
+    assert!(!daemon.file("s.sock").exists(), "the socket is gone");
+    daemon.run();
     assert_eq!(daemon.epoch(), 3, "the last good policy, under its own epoch");
     // Killed: the socket stays, and the next start replaces it.
     assert_eq!(daemon.stop(Signal::KILL), None);
-    assert!(daemon.folder.join("s.sock").exists());
-    daemon.start();
+    assert!(daemon.file("s.sock").exists());
+    daemon.run();
     assert_eq!(daemon.epoch(), 3);
     assert_eq!(daemon.stop(Signal::INT), Some(0));
 }
 
 #[test]
 fn a_change_is_made_safely() {
-    let mut daemon = Daemon::folder("change", CONFIG);
-    daemon.start();
-    let next = daemon.folder.join("next.yaml");
+    let mut daemon = Daemon::prepare("change", POLICY, "");
+    daemon.run();
+    let next = daemon.file("next.yaml");
     fs::write(&next, POLICY.replace("tcp/5432", "tcp/5433")).unwrap();
     let next = next.to_str().unwrap();
     for (arguments, status, words) in [
@@ -175,7 +110,7 @@ fn a_change_is_made_safely() {
     }
     // The daemon dies, and nobody is there: the deadline is on disk.
     assert_eq!(daemon.stop(Signal::KILL), None);
-    daemon.start();
+    daemon.run();
     assert_eq!(daemon.epoch(), 3);
     assert!(text(&daemon.ask(&["status"]).stdout).contains("waits to be confirmed"));
     assert!(text(&daemon.ask(&["policy", "confirm"]).stdout).contains("epoch 3 is confirmed"));
@@ -191,8 +126,8 @@ fn a_change_is_made_safely() {
 
 #[test]
 fn labels_change_like_policy() {
-    let mut daemon = Daemon::folder("labels", CONFIG);
-    daemon.start();
+    let mut daemon = Daemon::prepare("labels", POLICY, "");
+    daemon.run();
     for (arguments, status, words) in [
         (
             &["workload", "set", "web-2", "--address", "10.0.0.3", "--label", "app=shop"][..],
@@ -220,9 +155,9 @@ fn labels_change_like_policy() {
 
 #[test]
 fn hangup_publishes_the_configurations_files() {
-    let mut daemon = Daemon::folder("hangup", CONFIG);
-    daemon.start();
-    fs::write(daemon.folder.join("policy.yaml"), POLICY.replace("shop-to-db", "renamed")).unwrap();
+    let mut daemon = Daemon::prepare("hangup", POLICY, "");
+    daemon.run();
+    fs::write(daemon.file("policy.yaml"), POLICY.replace("shop-to-db", "renamed")).unwrap();
     assert_eq!(daemon.epoch(), 1, "a changed file alone changes nothing");
     daemon.signal(Signal::HUP);
     while daemon.epoch() == 1 {
@@ -230,7 +165,7 @@ fn hangup_publishes_the_configurations_files() {
     }
     assert!(text(&daemon.ask(&["rules"]).stdout).contains("renamed"));
     // A bad file: nothing changes, and the daemon lives.
-    fs::write(daemon.folder.join("policy.yaml"), "ringfence: 1\nrules: 5\n").unwrap();
+    fs::write(daemon.file("policy.yaml"), "ringfence: 1\nrules: 5\n").unwrap();
     daemon.signal(Signal::HUP);
     assert_eq!(daemon.epoch(), 2);
     assert_eq!(daemon.stop(Signal::TERM), Some(0));
@@ -238,9 +173,9 @@ fn hangup_publishes_the_configurations_files() {
 
 #[test]
 fn two_daemons_do_not_share_state_or_socket() {
-    let mut daemon = Daemon::folder("shared", CONFIG);
-    daemon.start();
-    let other = daemon.folder.join("other.yaml");
+    let mut daemon = Daemon::prepare("shared", POLICY, "");
+    daemon.run();
+    let other = daemon.file("other.yaml");
     for (config, words) in [
         (CONFIG.to_owned(), "is in use by another daemon"),
         (CONFIG.replace("state_dir: state", "state_dir: other"), "another daemon listens"),
@@ -256,10 +191,10 @@ fn two_daemons_do_not_share_state_or_socket() {
 #[test]
 fn a_wire_that_cannot_be_opened_is_named() {
     let wires = "wires: [{name: w, inside: {interface: rf-none-0}, outside: {interface: rf-none-1}}]\n";
-    let daemon = Daemon::folder("wires", &format!("{wires}{CONFIG}"));
-    let config = daemon.folder.join("ringfence.yaml");
+    let daemon = Daemon::prepare("wires", POLICY, wires);
+    let config = daemon.file("ringfence.yaml");
     let output = daemon.ask(&["run", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("rf-none-0"), "{}", text(&output.stderr));
-    assert!(!daemon.folder.join("s.sock").exists());
+    assert!(!daemon.file("s.sock").exists());
 }

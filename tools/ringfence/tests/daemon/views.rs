@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{CONFIG, Daemon, json, text};
+use super::{Daemon, POLICY, json, text};
 
 #[test]
 fn every_reading_command_has_json_and_examples() {
-    let mut daemon = Daemon::folder("json", CONFIG);
-    daemon.start();
+    let mut daemon = Daemon::prepare("json", POLICY, "");
+    daemon.run();
     for (arguments, key) in [
         (&["status"][..], "workers"),
         (&["flows", "--from", "app=shop", "--sort", "bytes"], "flows"),
@@ -39,8 +39,8 @@ fn every_reading_command_has_json_and_examples() {
 
 #[test]
 fn what_is_not_known_is_refused_with_what_is_legal() {
-    let mut daemon = Daemon::folder("legal", CONFIG);
-    daemon.start();
+    let mut daemon = Daemon::prepare("legal", POLICY, "");
+    daemon.run();
     for (arguments, status, words) in [
         (&["flows", "--verdict", "drop"][..], 2, "potentially-blocked"),
         (&["flows", "--wire", "uplink"], 1, "there are none"),
@@ -72,11 +72,11 @@ fn what_is_not_known_is_refused_with_what_is_legal() {
 
 #[test]
 fn a_stream_begins_at_once_and_ends_with_the_daemon() {
-    let mut daemon = Daemon::folder("stream", CONFIG);
-    daemon.start();
+    let mut daemon = Daemon::prepare("stream", POLICY, "");
+    daemon.run();
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringfence"))
         .args(["flows", "--follow", "--json"])
-        .env("RINGFENCE_SOCKET", daemon.folder.join("s.sock"))
+        .env("RINGFENCE_SOCKET", daemon.file("s.sock"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -93,14 +93,14 @@ fn a_stream_begins_at_once_and_ends_with_the_daemon() {
 
 #[test]
 fn completions_name_every_command() {
-    let daemon = Daemon::folder("completions", CONFIG);
+    let daemon = Daemon::prepare("completions", POLICY, "");
     for shell in ["bash", "zsh", "fish"] {
         let output = daemon.ask(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
         let script = text(&output.stdout);
         assert!(script.contains("simulate") && script.contains("potentially-blocked"), "{shell}");
     }
-    let script = daemon.folder.join("ringfence.bash");
+    let script = daemon.file("ringfence.bash");
     std::fs::write(&script, daemon.ask(&["completions", "bash"]).stdout).unwrap();
     // What bash makes of it: the words that could follow.
     let asked = format!(

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod browser;
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod estate;
 mod journey;

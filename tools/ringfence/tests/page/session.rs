@@ -1,5 +1,7 @@
 //! Who may what, from seen to published, and what the page says when the daemon is away.
 
+use rustix::process::Signal;
+
 use super::browser::Browser;
 use super::daemon::Daemon;
 use super::journey::nothing_strange;
@@ -39,18 +41,18 @@ fn what_was_seen_becomes_policy() {
         "it waits",
         "document.querySelector('.banner.waiting').textContent.includes('waits to be confirmed')",
     );
-    assert!(daemon.epoch() > before && !daemon.ask(&["status"])["awaiting"].is_null());
+    assert!(daemon.epoch() > before && !daemon.json(&["status"])["awaiting"].is_null());
     browser.click(".banner.waiting button", "Confirm");
     browser.wait("confirmed", "!document.querySelector('.banner.waiting')");
-    assert!(daemon.ask(&["status"])["awaiting"].is_null());
-    let why = daemon.ask(&["explain", "collector", "db-1", "tcp/9100"]);
+    assert!(daemon.json(&["status"])["awaiting"].is_null());
+    let why = daemon.json(&["explain", "collector", "db-1", "tcp/9100"]);
     assert_eq!((why["verdict"].as_str(), why["potential"].as_str()), (Some("allow"), None), "{why}");
     browser.click("#change button", "Roll back to it");
     browser.wait(
         "back",
         "[...document.querySelectorAll('#change .good')].some((one) => one.textContent.startsWith('Epoch '))",
     );
-    assert_eq!(daemon.ask(&["explain", "collector", "db-1", "tcp/9100"])["potential"], "default/deny");
+    assert_eq!(daemon.json(&["explain", "collector", "db-1", "tcp/9100"])["potential"], "default/deny");
     nothing_strange(&browser, &daemon.origin());
 }
 
@@ -106,14 +108,15 @@ fn a_daemon_that_is_away_is_told_and_comes_back() {
     }
     let mut daemon = Daemon::start(estate::POLICY, &estate::records());
     let origin = daemon.origin();
-    let config = daemon.folder.join("ringfence.yaml");
+    let config = daemon.file("ringfence.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     let port = origin.rsplit(':').next().unwrap();
     std::fs::write(&config, text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
     let browser = Browser::start(false);
     browser.open(&daemon.page(&[]));
     browser.wait("the map", "document.querySelector('svg.map .group')");
-    daemon.kill();
+    daemon.signal(Signal::KILL);
+    assert_eq!(daemon.end(), None);
     browser.wait("said", "document.querySelector('.banner.bad').textContent.includes('does not answer')");
     browser.wait("what was known stays", "document.querySelector('svg.map .group')");
     picture(&browser, "test-away");

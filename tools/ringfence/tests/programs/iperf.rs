@@ -4,8 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::common::Folder;
 use crate::daemon::Daemon;
-use crate::program::{Folder, Service, command, finish, free, text};
+use crate::program::{Service, command, finish, free, text};
 
 const POLICY: &str = "ringfence: 1
 workloads:

@@ -7,9 +7,12 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::SOON;
-use crate::daemon::{self, Daemon};
-use crate::program::{Folder, command, free, text, wait};
+use crate::common::{Folder, end};
+use crate::daemon::Daemon;
+use crate::program::{command, free, text, wait};
 use crate::redis::{POLICY, redis};
 use crate::web::Site;
 
@@ -28,7 +31,7 @@ fn what_is_under_way_is_finished_when_the_daemon_is_told_to_end() {
         })
         .collect();
     wait("all four download", || daemon.proxy()["open"] == 4);
-    daemon.terminate();
+    daemon.signal(Signal::TERM);
     let large = fs::read(site.folder.path().join("large")).unwrap();
     for download in downloads {
         let output = download.wait_with_output().unwrap();
@@ -84,8 +87,7 @@ fn no_request_fails_while_another_process_takes_over() {
     assert_eq!(ping().unwrap(), *b"+PONG\r\n");
     for round in 0..2 {
         thread::sleep(Duration::from_millis(400));
-        let new = daemon.spawn(&["--take-over"]);
-        let mut old = daemon.succeed(new);
+        let mut old = daemon.succeed();
         let before = daemon.proxy()["accepted"].as_u64().unwrap();
         wait("the new process serves", || daemon.proxy()["accepted"].as_u64().unwrap() > before + 20);
         for (load, log) in &mut loads {
@@ -99,7 +101,7 @@ fn no_request_fails_while_another_process_takes_over() {
             assert!(old.try_wait().unwrap().is_none(), "the old process left its connections");
         }
         old.kill().unwrap();
-        let _ = daemon::end(&mut old);
+        let _ = end(&mut old);
         // The connections of the old process went with it.
         let (load, _) = &mut loads[0];
         let _ = load.kill();
@@ -111,5 +113,5 @@ fn no_request_fails_while_another_process_takes_over() {
         let output = load.wait();
         assert!(output.is_ok());
     }
-    assert!(text(&daemon.run(&["status"])).contains("p0"));
+    assert!(text(&daemon.ask(&["status"])).contains("p0"));
 }

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step must fail the test")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod ends;
 mod iperf;

@@ -7,8 +7,9 @@ use std::time::Instant;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::SOON;
+use crate::common::Folder;
 use crate::daemon::Daemon;
-use crate::program::{Folder, free, wait};
+use crate::program::{free, wait};
 use crate::redis::{POLICY, redis};
 
 const CONNECTIONS: u64 = 10_000;

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::Folder;
 use crate::daemon::Daemon;
-use crate::program::{Folder, Service, command, free, postgres_folder, run, text};
+use crate::program::{Service, command, free, postgres_folder, run, text};
 
 const POLICY: &str = "ringfence: 1
 workloads:
@@ -90,7 +91,7 @@ fn pgbench_works_and_a_publish_cuts_one_session_while_another_goes_on() {
     };
     let [cut, kept] = [shop, crm].map(session);
     crate::program::wait("both sessions live", || {
-        let proxies = daemon.json(&["status", "--json"])["proxies"].clone();
+        let proxies = daemon.json(&["status"])["proxies"].clone();
         proxies[0]["open"] == 4 && proxies[1]["open"] == 4
     });
     thread::sleep(Duration::from_millis(500));

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use crate::common::Folder;
 use crate::daemon::Daemon;
-use crate::program::{Folder, Service, command, free, run};
+use crate::program::{Service, command, free, run};
 
 pub(crate) const POLICY: &str = "ringfence: 1
 workloads:

@@ -3,8 +3,9 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use crate::common::Folder;
 use crate::daemon::Daemon;
-use crate::program::{Folder, Service, command, finish, free, run, text, wait};
+use crate::program::{Service, command, finish, free, run, text, wait};
 
 const POLICY: &str = "ringfence: 1
 workloads:

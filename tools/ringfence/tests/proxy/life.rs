@@ -1,7 +1,6 @@
 //! How a daemon with proxies ends and comes back: drained, killed, with sockets of the service manager.
 
 use std::net::TcpListener;
-use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,18 +9,6 @@ use rustix::process::Signal;
 use crate::daemon::Daemon;
 use crate::traffic::{Said, Server, connect, say};
 use crate::{CONFIG, SOON};
-
-/// Waits for the end of a process; its status.
-fn end(child: &mut Child) -> Option<i32> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(Instant::now() < deadline, "it does not end");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn a_daemon_that_is_stopped_lets_connections_finish_and_takes_no_more() {
@@ -41,7 +28,7 @@ fn a_daemon_that_is_stopped_lets_connections_finish_and_takes_no_more() {
     // Policy goes on as well.
     assert!(daemon.text(&["status"]).contains("drains"));
     assert_eq!(open.finish(), Said::Closed);
-    assert_eq!(end(daemon.child.as_mut().unwrap()), Some(0));
+    assert_eq!(daemon.end(), Some(0));
 }
 
 #[test]
@@ -56,7 +43,7 @@ fn draining_takes_its_time_and_no_more_and_a_second_signal_ends_it() {
             daemon.signal(Signal::TERM);
             thread::sleep(Duration::from_millis(150));
         }
-        assert_eq!(end(daemon.child.as_mut().unwrap()), Some(0), "{name}");
+        assert_eq!(daemon.end(), Some(0), "{name}");
         assert_eq!(open.talk(b"after"), Said::Reset, "{name}");
     }
 }
@@ -66,12 +53,12 @@ fn listeners_of_the_service_manager_outlive_the_daemon() {
     let server = Server::start();
     let mut daemon = Daemon::prepare("activation", CONFIG, &server);
     let listener = TcpListener::bind(daemon.at()).unwrap();
-    daemon.child = Some(daemon.spawn_with(listener.try_clone().unwrap().into()));
+    daemon.run_with(listener.try_clone().unwrap().into());
     assert_eq!(say(daemon.at(), "127.0.77.10", b"one"), Said::Back(b"one".to_vec()));
     daemon.signal(Signal::TERM);
-    assert_eq!(end(daemon.child.as_mut().unwrap()), Some(0));
+    assert_eq!(daemon.end(), Some(0));
     // Nobody is there, and nobody is refused.
     let mut waiting = connect(daemon.at(), "127.0.77.10").unwrap();
-    daemon.child = Some(daemon.spawn_with(listener.into()));
+    daemon.run_with(listener.into());
     assert_eq!(waiting.talk(b"two"), Said::Back(b"two".to_vec()));
 }

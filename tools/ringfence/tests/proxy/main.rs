@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing step must fail the test")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod life;
 mod readme;
@@ -43,7 +45,7 @@ fn policy_is_asked_before_the_server_hears_of_it_and_everything_shows() {
 
     let mut open = connect(daemon.at(), "127.0.77.10").unwrap();
     assert_eq!(open.talk(b"one"), Said::Back(b"one".to_vec()));
-    let status = daemon.json(&["status", "--json"]);
+    let status = daemon.json(&["status"]);
     let front = &status["proxies"][0];
     assert_eq!(
         (&front["name"], front["open"].as_u64(), front["accepted"].as_u64()),
@@ -65,7 +67,7 @@ fn policy_is_asked_before_the_server_hears_of_it_and_everything_shows() {
         let shown = daemon.text(arguments);
         assert!(shown.contains(words), "{arguments:?}: {shown}");
     }
-    let rules = daemon.json(&["rules", "--json"]);
+    let rules = daemon.json(&["rules"]);
     let hits = rules["rules"].as_array().unwrap().iter().find(|rule| rule["name"] == "web-to-db").unwrap();
     assert_eq!(hits["hits"], 2);
     assert_eq!(rules["decisions"], 4);
@@ -88,7 +90,7 @@ fn a_rule_that_goes_takes_its_connections_along_and_no_others() {
     assert_eq!(crm.talk(b"after"), Said::Back(b"after".to_vec()));
     assert_eq!(say(daemon.at(), "127.0.77.10", b"again"), Said::Reset);
     // Labels count as policy.
-    let labelled = daemon.run(&["workload", "label", "crm", "role=other"]);
+    let labelled = daemon.ask(&["workload", "label", "crm", "role=other"]);
     assert!(labelled.status.success(), "{}", String::from_utf8_lossy(&labelled.stderr));
     assert_eq!(crm.talk(b"more"), Said::Reset);
 }
@@ -107,7 +109,7 @@ fn unhealthy_servers_get_nothing_and_a_proxy_without_any_says_so() {
     drop(server);
     healthy(false);
     assert_eq!(say(daemon.at(), "127.0.77.10", b"b"), Said::Reset);
-    assert_eq!(refused(&daemon.json(&["status", "--json"]), "no_backend"), 1);
+    assert_eq!(refused(&daemon.json(&["status"]), "no_backend"), 1);
     let _server = Server::start_at(place);
     healthy(true);
     assert_eq!(say(daemon.at(), "127.0.77.10", b"c"), Said::Back(b"c".to_vec()));
@@ -140,7 +142,7 @@ fn identity_survives_a_hop_by_the_proxy_protocol() {
         Said::Reset,
         "it must say for whom"
     );
-    assert_eq!(refused(&daemon.json(&["status", "--json"]), "header_invalid"), 1);
+    assert_eq!(refused(&daemon.json(&["status"]), "header_invalid"), 1);
 }
 
 /// Longer than anything here takes, unless it does not come.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::SOON;
-use crate::daemon::signal_to;
+use crate::common::signal_to;
 
 const README: &str = include_str!("../../../../README.md");
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::end;
 use crate::daemon::{Daemon, POLICY};
 use crate::traffic::{Said, Server, connect, say};
 use crate::{CONFIG, SOON};
@@ -63,7 +64,7 @@ fn no_client_is_refused_while_a_new_process_takes_over() {
         let before = load.served.load(Ordering::Relaxed);
         let new = under_load(&daemon, &load, || {
             thread::sleep(Duration::from_millis(200));
-            let new = daemon.spawn(&["--take-over"]);
+            let new = daemon.successor();
             thread::sleep(Duration::from_millis(200));
             new
         });
@@ -74,7 +75,7 @@ fn no_client_is_refused_while_a_new_process_takes_over() {
             0,
             "round {round}: clients were refused, {served} served"
         );
-        let status = daemon.json(&["status", "--json"]);
+        let status = daemon.json(&["status"]);
         assert_eq!(status["pid"], new.id(), "round {round}");
         assert_eq!(status["policy"]["epoch"], 1);
         processes.0.push(new);
@@ -93,15 +94,7 @@ fn no_client_is_refused_while_a_new_process_takes_over() {
     assert_eq!(kept.talk(b"still"), Said::Back(b"still".to_vec()));
     assert_eq!(kept.finish(), Said::Closed);
     for process in &mut processes.0 {
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(status) = process.try_wait().unwrap() {
-                assert_eq!(status.code(), Some(0));
-                break;
-            }
-            assert!(Instant::now() < deadline, "an old process has nothing left and does not end");
-            thread::sleep(Duration::from_millis(10));
-        }
+        assert_eq!(end(process), Some(0), "an old process has nothing left");
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lab::{End, Namespace, skip_unprivileged, veth};
 
 use crate::SOON;
-use crate::daemon::Daemon;
+use crate::common::Daemon;
 
 const README: &str = include_str!("../../../../config/proxy/README.md");
 
@@ -128,8 +128,8 @@ fn transparent(name: &str, section: &str, proxy: &str, keep_source: bool, kept: 
     let lab = Lab::build(&format!("rf-{name}"));
     lab.set_up(section);
     let keep = format!("    keep_source: {keep_source}\n    limits: {{connections: 256}}\n");
-    let mut daemon = Daemon::folder(name, &format!("proxies:\n  - name: databases\n{proxy}{keep}"), POLICY);
-    daemon.start_in(&lab.router);
+    let mut daemon = Daemon::prepare(name, POLICY, &format!("proxies:\n  - name: databases\n{proxy}{keep}"));
+    daemon.run_in(&lab.router);
     let came = with_server(&lab, || {
         for net in ["10.0.1.", "fd00:1::"] {
             let at = |number: u8| format!("{net}{number}").parse::<IpAddr>().unwrap();
@@ -142,7 +142,7 @@ fn transparent(name: &str, section: &str, proxy: &str, keep_source: bool, kept: 
         }
     });
     assert_eq!(came, 2, "{name}: the server heard of a client that policy denies");
-    let status = daemon.json(&["status", "--json"]);
+    let status = daemon.json(&["status"]);
     assert_eq!(crate::refused(&status, "policy"), 2, "{name}");
     assert!(daemon.text(&["records"]).contains("web-to-db"), "{name}");
     assert!(daemon.text(&["drops"]).contains("databases"), "{name}");
