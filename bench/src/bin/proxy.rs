@@ -216,7 +216,10 @@ impl<'a> Comparison<'a> {
 
     fn weigh(&self) -> Result<Vec<Idle>, MeasureError> {
         let connections = self.arguments.idle;
-        let candidates = self.candidates.iter().filter(|c| connections > 0 && **c != Candidate::Direct);
+        let candidates = self
+            .candidates
+            .iter()
+            .filter(|c| connections > 0 && !matches!(c, Candidate::Direct | Candidate::RingfenceAccepts));
         let weigh = |&candidate: &Candidate| {
             let idle = idle::weigh(&self.tools, &self.folder, candidate, connections)?;
             println!("idle {:<15} {:>9.0} bytes of its own each", candidate.name(), idle.own);

@@ -11,6 +11,10 @@ use super::peer::Candidate;
 /// Connections with requests under way.
 const REQUESTING: u32 = 64;
 
+/// The least share of its time that the CPU in the middle must be busy for a figure by it: the load alone keeps it busy
+/// for some hundredths.
+const LEAST_BUSY: f64 = 0.1;
+
 /// One thing that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,7 +94,11 @@ impl Row {
     /// Whether `candidate` can be asked.
     #[must_use]
     pub const fn is_for(self, candidate: Candidate) -> bool {
-        candidate.judges() || !matches!(self, Self::Denied)
+        match candidate {
+            // It differs from the other one in nothing else.
+            Candidate::RingfenceAccepts => matches!(self, Self::Denied),
+            _ => candidate.judges() || !matches!(self, Self::Denied),
+        }
     }
 
     /// The unit of its figures, for people.
@@ -106,17 +114,23 @@ impl Row {
         }
     }
 
-    /// The figures of one outcome, by name: `rate`, in the row's unit; of a latency row `p50` and `p99` instead.
+    /// The figures of one outcome, by name: `rate`, in the row's unit, and the same by what the CPU in the middle was busy
+    /// (`per core`, unless that was next to nothing); of a latency row `p50` and `p99` instead.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
     pub fn figures(self, outcome: &Outcome) -> BTreeMap<&'static str, f64> {
         let per_second = |count: u64| count as f64 / outcome.seconds.max(1e-9);
+        let rates = |rate: f64| {
+            let [_, middle] = outcome.busy;
+            let per_core = (middle >= LEAST_BUSY).then(|| ("per core", rate / middle));
+            [("rate", rate)].into_iter().chain(per_core).collect()
+        };
         match self.work() {
-            Work::Bulk { .. } => BTreeMap::from([("rate", per_second(outcome.received) * 8.0 / 1e9)]),
+            Work::Bulk { .. } => rates(per_second(outcome.received) * 8.0 / 1e9),
             Work::Paced { .. } => outcome.latency.map_or_else(BTreeMap::new, |[p50, _, p99, ..]| {
                 BTreeMap::from([("p50", p50 as f64 / 1e3), ("p99", p99 as f64 / 1e3)])
             }),
-            _ => BTreeMap::from([("rate", per_second(outcome.completed))]),
+            _ => rates(per_second(outcome.completed)),
         }
     }
 }

@@ -77,6 +77,7 @@ pub(super) struct Proxy {
     pub(super) proxy_protocol: ProxyProtocol,
     pub(super) keep_source: Option<Spanned<bool>>,
     pub(super) on_deny: Text,
+    pub(super) early_refusal: Text,
     #[serde(default)]
     pub(super) limits: ProxyLimits,
     pub(super) workers: Number,

@@ -31,6 +31,8 @@ pub struct Proxy {
     pub keep_source: bool,
     /// What a denied client sees.
     pub on_deny: OnDeny,
+    /// Whether the kernel refuses further clients whom policy denies, where it can.
+    pub early: bool,
     /// Worker threads, 1 to 64.
     pub workers: u32,
     /// The cores of its workers; empty: as those of wires.

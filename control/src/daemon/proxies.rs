@@ -122,6 +122,11 @@ impl Proxies {
             match plan.start(publisher, flows, inherited) {
                 Ok(running) => {
                     tracing::info!(proxy = %plan.config.name, listen = ?plan.config.listen, "proxy started");
+                    let workers = running.proxy.status().workers;
+                    if let Some(why) = workers.into_iter().find_map(|worker| worker.refuses_early.err()) {
+                        let proxy = &plan.config.name;
+                        tracing::info!(%proxy, %why, "denied clients are accepted before they are refused");
+                    }
                     let waker = running.proxy.waker();
                     self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
                     self.lock().push(running);
@@ -267,6 +272,7 @@ fn dataplane_config(proxy: &config::Proxy, wire: WireId, cores: Vec<u32>) -> Pro
         trusted: proxy.trusted.clone(),
         preamble: proxy.preamble,
         on_deny: proxy.on_deny,
+        early: proxy.early,
         workers: proxy.workers,
         cores,
         timeouts: proxy.timeouts,

@@ -28,9 +28,14 @@ pub struct ProxyView {
     pub pending: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Of those: relayed.
+    /// Connections that the kernel refused, because policy had denied one like it: not among those accepted.
+    pub refused_early: u64,
+    /// Whether the kernel refuses whom policy denies: `yes`, `no`, or what is missing for it.
+    #[schema(example = "yes")]
+    pub refuses_early: String,
+    /// Of all these: relayed.
     pub relayed: u64,
-    /// Of those: refused, by reason; reasons without a refusal are left out.
+    /// Of all these: refused, by reason; reasons without a refusal are left out.
     pub refused: Vec<RefusalCount>,
     /// How relayed connections ended; ways in which none did are left out.
     pub ended: Vec<RefusalCount>,
@@ -105,6 +110,8 @@ impl From<ProxyStatus> for ProxyView {
             open: sum(&|counts| counts.live.get()),
             pending: sum(&|counts| counts.pending.get()),
             accepted: sum(&|counts| counts.accepted.get()),
+            refused_early: sum(&|counts| counts.early.get()),
+            refuses_early: refuses_early(&status),
             relayed: sum(&|counts| counts.opened.get()),
             refused: Refusal::ALL.iter().map(refusal).filter(|one| one.count > 0).collect(),
             ended: Fate::ALL.iter().map(fate).filter(|one| one.count > 0).collect(),
@@ -114,5 +121,14 @@ impl From<ProxyStatus> for ProxyView {
             name: status.name,
             listen: status.listen,
         }
+    }
+}
+
+fn refuses_early(status: &ProxyStatus) -> String {
+    let mut workers = status.workers.iter().map(|worker| &worker.refuses_early);
+    match workers.clone().find_map(|early| early.as_ref().err()) {
+        Some(why) => why.clone(),
+        None if workers.any(|early| *early == Ok(true)) => "yes".into(),
+        None => "no".into(),
     }
 }

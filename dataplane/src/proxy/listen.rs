@@ -2,7 +2,10 @@
 
 use core::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use super::config::{ListenMode, ProxyConfig};
@@ -11,6 +14,10 @@ use super::uring;
 
 /// Clients that may wait to be accepted; the kernel takes the lesser of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+/// How long an address that is in use is tried again. The kernel ends the rings of a process that was killed some time
+/// after the process itself, and their accepts hold its listeners until then.
+const IN_USE: Duration = Duration::from_secs(2);
 
 /// Opens the listeners of a proxy, one per address, in the order of [`ProxyConfig::listen`]. Connections wait in them
 /// until a proxy is started with them.
@@ -24,7 +31,7 @@ pub fn open_listeners(config: &ProxyConfig) -> Result<Vec<OwnedFd>, ProxyError> 
 }
 
 fn open(config: &ProxyConfig, address: SocketAddr) -> Result<OwnedFd, ProxyProblem> {
-    let failed = |errno: rustix::io::Errno| ProxyProblem::Listen(address, errno.into());
+    let failed = |errno: Errno| ProxyProblem::Listen(address, errno.into());
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(failed)?;
     sockopt::set_socket_reuseaddr(&socket, true).map_err(failed)?;
@@ -39,7 +46,12 @@ fn open(config: &ProxyConfig, address: SocketAddr) -> Result<OwnedFd, ProxyProbl
     // Accepted sockets inherit both: nothing waits for a full segment, and a dead peer is noticed in the end.
     sockopt::set_tcp_nodelay(&socket, true).map_err(failed)?;
     sockopt::set_socket_keepalive(&socket, true).map_err(failed)?;
-    bind(&socket, &address).map_err(failed)?;
-    listen(&socket, BACKLOG).map_err(failed)?;
-    Ok(socket)
+    let patience = Instant::now() + IN_USE;
+    loop {
+        match bind(&socket, &address).and_then(|()| listen(&socket, BACKLOG)) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::ADDRINUSE) if Instant::now() < patience => sleep(Duration::from_millis(20)),
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
 }

@@ -101,7 +101,7 @@ impl<'a> Load<'a> {
             }
             Serving::Beside => beside = Some(Beside::start(&plan.servers, answer, &counts)?),
         }
-        let mut clients = Clients::new(plan.work, Source::new(plan.network, plan.target));
+        let mut clients = Clients::new(plan.work, Source::new(plan.network, plan.target))?;
         clients.open(&poll)?;
         Ok(Self { plan, poll, server, beside, counts, clients })
     }
@@ -127,9 +127,10 @@ impl<'a> Load<'a> {
     fn until(&mut self, end: Instant, limit: Option<u64>) -> Result<(), MeasureError> {
         // In an open loop this thread never sleeps: it would wake late.
         let paced = matches!(self.plan.work, Work::Paced { .. });
-        let wait = if paced { 0 } else { 1 };
+        let wait = |vacant: u32| u16::from(!paced && vacant == 0);
         while Instant::now() < end && limit.is_none_or(|limit| self.clients.counted.completed < limit) {
-            self.turn(wait)?;
+            self.turn(wait(self.clients.vacant))?;
+            self.clients.refill(&self.poll)?;
             if paced {
                 self.clients.send_due(end)?;
             }

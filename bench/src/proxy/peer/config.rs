@@ -40,9 +40,10 @@ impl Asked<'_> {
             arguments
         };
         Ok(Some(match candidate {
-            Candidate::Ringfence => {
+            Candidate::Ringfence | Candidate::RingfenceAccepts => {
                 put("policy.yaml", policy(listen))?;
-                let config = put("ringfence.yaml", self.ringfence())?;
+                let early = if candidate == Candidate::Ringfence { "auto" } else { "off" };
+                let config = put("ringfence.yaml", self.ringfence(early))?;
                 vec!["run".into(), "--config".into(), config]
             }
             Candidate::HaproxySplice | Candidate::Haproxy => {
@@ -163,13 +164,13 @@ impl Asked<'_> {
         )
     }
 
-    fn ringfence(self) -> String {
+    fn ringfence(self, early: &str) -> String {
         let Self { listen, servers, connections, .. } = self;
         let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
         format!(
             "policy: [policy.yaml]\nstate_dir: state\nsocket: {{path: s.sock}}\n\
              proxies:\n  - name: bench\n    listen: [\"{listen}\"]\n    connect: [{}]\n    \
-             health: {{check: off}}\n    limits: {{connections: {connections}}}\n    cores: [{CPU_CANDIDATE}]\n",
+             health: {{check: off}}\n    early_refusal: {early}\n    limits: {{connections: {connections}}}\n    cores: [{CPU_CANDIDATE}]\n",
             servers.join(", ")
         )
     }

@@ -25,6 +25,8 @@ use crate::measure::provenance::said;
 pub enum Candidate {
     /// A ringfence proxy: judges by labels.
     Ringfence,
+    /// The same, but every client is accepted before it is refused.
+    RingfenceAccepts,
     /// HAProxy with `splice-auto`: judges by the client's network.
     HaproxySplice,
     /// HAProxy without splice: judges by the client's network.
@@ -64,6 +66,7 @@ impl Candidate {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ringfence => "ringfence",
+            Self::RingfenceAccepts => "ringfence-accepts",
             Self::HaproxySplice => "haproxy-splice",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
@@ -79,7 +82,13 @@ impl Candidate {
     /// Whether it judges: a client of the denied network must be refused, and no back end see it.
     #[must_use]
     pub const fn judges(self) -> bool {
-        matches!(self, Self::Ringfence | Self::HaproxySplice | Self::Haproxy | Self::Nginx | Self::Envoy)
+        self.is_ringfence() || matches!(self, Self::HaproxySplice | Self::Haproxy | Self::Nginx | Self::Envoy)
+    }
+
+    /// Whether it is ringfence, in whichever way.
+    #[must_use]
+    pub const fn is_ringfence(self) -> bool {
+        matches!(self, Self::Ringfence | Self::RingfenceAccepts)
     }
 
     /// Whether there is a process in the middle.
@@ -97,7 +106,7 @@ impl Candidate {
     /// The program that it is, and what makes it tell its version; none if it is no program of its own.
     fn program(self, tools: &Tools) -> Option<(PathBuf, &'static str)> {
         match self {
-            Self::Ringfence => Some((tools.ringfence.clone(), "--version")),
+            Self::Ringfence | Self::RingfenceAccepts => Some((tools.ringfence.clone(), "--version")),
             Self::HaproxySplice | Self::Haproxy => Some(("haproxy".into(), "-v")),
             Self::Nginx => Some(("nginx".into(), "-v")),
             Self::Envoy => Some((tools.peers.join("envoy/bin/envoy"), "--version")),

@@ -43,6 +43,11 @@ impl Process {
         folder: &Path,
         listen: SocketAddrV4,
     ) -> Result<Self, MeasureError> {
+        // The kernel closes what a process that was killed has listened on some time after it.
+        let end = Instant::now() + STARTING;
+        while listens(listen)? && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let log = folder.join("log");
         let output = File::create(&log)?;
         // It dies with the comparison, even if that is killed.

@@ -50,6 +50,7 @@ proxies:
   proxy_protocol: {in: v1v2, trusted: [127.0.0.0/8, '2001:db8::/32'], out: v2}
   keep_source: true
   on_deny: close
+  early_refusal: off
   limits: {connections: 1, per_source: 2, connect_timeout_ms: 30, idle_timeout_ms: 4, preamble_timeout_ms: 50,
            stalled_timeout_ms: 6, drain_ms: 7, buffers: 16, pipes: 0}
   workers: 2
@@ -60,6 +61,7 @@ proxies:
 ";
     let [a, b, c, d] = proxies(text).try_into().unwrap();
     assert_eq!((a.balance, a.on_deny, a.keep_source), (Balance::LeastConnections, OnDeny::Close, true));
+    assert!(!a.early);
     assert_eq!(a.destination, Some("10.0.0.1:9".parse().unwrap()));
     let [interval, timeout] = [100, 200].map(Duration::from_millis);
     assert_eq!(a.health, Some(Health { interval, timeout, rise: 3, fall: 4 }));

@@ -92,6 +92,11 @@ fn connections(proxies: &[ProxyStatus], into: &mut Families) {
         per_proxy(proxies, |proxy| sum(proxy, |of| &of.accepted)),
     );
     into.counts(
+        "ringfence_proxy_refused_early_connections",
+        "Connections that the kernel refused, because policy had denied one like it; among the refused, not the accepted",
+        per_proxy(proxies, |proxy| sum(proxy, |of| &of.early)),
+    );
+    into.counts(
         "ringfence_proxy_relayed_connections",
         "Connections relayed",
         per_proxy(proxies, |proxy| sum(proxy, |of| &of.opened)),

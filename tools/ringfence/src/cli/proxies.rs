@@ -23,13 +23,23 @@ pub(super) fn proxies(answer: &Value) -> String {
             format!("{}/{}", proxy["workers_alive"], proxy["workers"]),
             count(&proxy["open"]),
             count(&proxy["accepted"]),
+            count(&proxy["refused_early"]),
             count(&json!(refused(proxy, true))),
             count(&json!(refused(proxy, false))),
             bytes.map(count).join("\n"),
         ]
     });
-    let header =
-        ["PROXY", "LISTENS ON", "WORKERS", "OPEN", "ACCEPTED", "DENIED", "REFUSED", "BYTES UP, DOWN"];
+    let header = [
+        "PROXY",
+        "LISTENS ON",
+        "WORKERS",
+        "OPEN",
+        "ACCEPTED",
+        "EARLY",
+        "DENIED",
+        "REFUSED",
+        "BYTES UP, DOWN",
+    ];
     let mut text = table(&header, rows);
     let servers = all.iter().flat_map(|proxy| {
         list(&proxy["servers"]).iter().map(|server| {
@@ -66,7 +76,7 @@ mod tests {
         assert_eq!(proxies(&json!({"proxies": []})), "");
         let answer = json!({"proxies": [{
             "name": "front", "listen": ["127.0.0.1:1", "[::1]:1"], "draining": true, "workers": 2, "workers_alive": 1,
-            "open": 3, "accepted": 1234, "bytes_from_clients": 5, "bytes_from_servers": 6000,
+            "open": 3, "accepted": 1234, "refused_early": 7, "bytes_from_clients": 5, "bytes_from_servers": 6000,
             "servers": [{"address": "10.0.0.1:2", "healthy": false, "open": 1, "connected": 2, "failed": 77}],
             "refused": [{"reason": "policy", "count": 8, "meaning": "Policy denies it."},
                         {"reason": "no_backend", "count": 9, "meaning": "No server is healthy."}],
