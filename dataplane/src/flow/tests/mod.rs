@@ -15,6 +15,7 @@ mod eviction;
 mod handles;
 mod model;
 mod races;
+mod sets;
 mod takeover;
 
 const SECRET: HashKey = HashKey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
