@@ -22,8 +22,8 @@ const MODES: &[(&str, ListenMode)] =
 const BALANCES: &[(&str, Balance)] =
     &[("round-robin", Balance::RoundRobin), ("least-connections", Balance::LeastConnections)];
 const ON_DENIES: &[(&str, OnDeny)] = &[("reset", OnDeny::Reset), ("close", OnDeny::Close)];
-/// Whether the kernel may refuse whom policy denies.
-const EARLY: &[(&str, bool)] = &[("auto", true), ("off", false)];
+/// Whether every client is accepted before it is refused.
+const EARLY: &[(&str, bool)] = &[("auto", false), ("off", true)];
 const READS: &[(&str, bool)] = &[("off", false), ("v1v2", true)];
 const WRITES: &[(&str, Option<Version>)] =
     &[("off", None), ("v1", Some(Version::V1)), ("v2", Some(Version::V2))];
@@ -82,7 +82,7 @@ impl Check<'_> {
             preamble: self.word("out", &proxy.proxy_protocol.write, WRITES),
             keep_source,
             on_deny: self.word("on_deny", &proxy.on_deny, ON_DENIES),
-            early: self.word("early_refusal", &proxy.early_refusal, EARLY),
+            early: !self.word("early_refusal", &proxy.early_refusal, EARLY),
             workers: self.number("workers", &proxy.workers, 1, 1..=64),
             cores: self.cores("cores", &proxy.cores),
             timeouts: self.timeouts(&proxy.limits),
