@@ -195,10 +195,10 @@ impl<'a> Comparison<'a> {
         self.processes.clear();
         let rows = rows.iter().zip(rounds).map(|(&row, rounds)| Summary::of(row, &self.candidates, rounds));
         let rows: Vec<Summary> = rows.collect();
-        let idle = self.weigh()?;
+        let (idle, not_weighed) = self.weigh();
         let provenance = provenance("proxy", &[]);
         let (versions, not_compared) = (self.versions, self.not_compared);
-        let record = Record { provenance, versions, not_compared, milliseconds, rows, idle };
+        let record = Record { provenance, versions, not_compared, milliseconds, rows, idle, not_weighed };
         print_record(&record);
         Ok(record)
     }
@@ -214,18 +214,27 @@ impl<'a> Comparison<'a> {
         Ok(Round::of(trials))
     }
 
-    fn weigh(&self) -> Result<Vec<Idle>, MeasureError> {
+    /// What idle connections cost each candidate, and who could not hold them.
+    fn weigh(&self) -> (Vec<Idle>, BTreeMap<&'static str, String>) {
         let connections = self.arguments.idle;
         let candidates = self
             .candidates
             .iter()
             .filter(|c| connections > 0 && !matches!(c, Candidate::Direct | Candidate::RingfenceAccepts));
-        let weigh = |&candidate: &Candidate| {
-            let idle = idle::weigh(&self.tools, &self.folder, candidate, connections)?;
-            println!("idle {:<15} {:>9.0} bytes of its own each", candidate.name(), idle.own);
-            Ok(idle)
-        };
-        candidates.map(weigh).collect()
+        let (mut weighed, mut not_weighed) = (Vec::new(), BTreeMap::new());
+        for &candidate in candidates {
+            match idle::weigh(&self.tools, &self.folder, candidate, connections) {
+                Ok(idle) => {
+                    println!("idle {:<15} {:>9.0} bytes of its own each", candidate.name(), idle.own);
+                    weighed.push(idle);
+                }
+                Err(error) => {
+                    println!("idle {:<15} not weighed: {error}", candidate.name());
+                    not_weighed.insert(candidate.name(), error.to_string());
+                }
+            }
+        }
+        (weighed, not_weighed)
     }
 }
 

@@ -1,5 +1,6 @@
-//! What an idle connection costs a candidate: it is started anew, given so many connections with one request each, and
-//! weighed before and after.
+//! What an idle connection costs a candidate: it is started anew, a tenth of the connections come and go, and it is weighed
+//! before and after all of them have come, each with one request. After the tenth, what a start leaves behind is gone, and
+//! what is kept for connections that may come again is there.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ use super::trial::{Loading, plan};
 use crate::measure::MeasureError;
 
 /// How long all is left alone before it is weighed.
-const SETTLING: Duration = Duration::from_millis(500);
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What so many idle connections cost.
 #[derive(Clone, Debug, Serialize)]
@@ -27,11 +28,11 @@ pub struct Idle {
     pub connections: u32,
     /// Instances: more than one if one may not open as many files as so many connections need.
     pub instances: u16,
-    /// Its memory without connections.
+    /// Its memory after a tenth of them came and went.
     pub before: Memory,
     /// Its memory with them.
     pub after: Memory,
-    /// Bytes of its own memory for each connection.
+    /// Bytes of its own memory for each connection beyond that tenth.
     pub own: f64,
     /// Bytes of the kernel's slabs for each connection; clients and back ends included, which are on the same
     /// machine: of four sockets two are the proxy's.
@@ -59,6 +60,11 @@ pub fn weigh(
     let start = |instance| candidate.start(tools, folder, instance);
     let processes = (0..instances).map(start).collect::<Result<Vec<_>, _>>()?;
     let processes: Vec<Process> = processes.into_iter().flatten().collect();
+    for instance in 0..instances {
+        let work = Work::Idle { connections: connections / u32::from(instances) / 10 };
+        let mut load = Loading::start(&tools.own, &plan(candidate, instance, work, [0, 0]))?;
+        load.ready().and_then(|()| load.finish())?;
+    }
     sleep(SETTLING);
     let (before, [slab_before, available_before]) = (memory(&processes)?, system()?);
     let mut loads = Vec::new();
@@ -95,7 +101,7 @@ pub fn weigh(
         instances,
         before,
         after,
-        own: each(before.proportional, after.proportional),
+        own: each(before.proportional, after.proportional) / 0.9,
         slab: each(slab_before, slab),
         available: each(available, available_before),
     })

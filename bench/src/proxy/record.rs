@@ -137,4 +137,6 @@ pub struct Record {
     pub rows: Vec<Summary>,
     /// The cost of idle connections.
     pub idle: Vec<Idle>,
+    /// Who could not hold so many, and why.
+    pub not_weighed: BTreeMap<&'static str, String>,
 }

@@ -6,9 +6,9 @@
 
 use std::fs::File;
 
-use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::SkLookup;
+use aya::{Ebpf, EbpfLoader};
 
 use crate::address::Address;
 use crate::verdict::Epoch;
@@ -87,7 +87,8 @@ impl Early {
     /// What is missing, in the loader's words.
     pub(super) fn start() -> Result<Self, String> {
         let said = |error: &dyn core::fmt::Display| error.to_string();
-        let mut ebpf = Ebpf::load(OBJECT).map_err(|error| said(&error))?;
+        // Without the kernel's own types, which take 46 MB to read: the program asks for none.
+        let mut ebpf = EbpfLoader::new().btf(None).load(OBJECT).map_err(|error| said(&error))?;
         let mut map = |name: &str| -> Result<Map, String> {
             ebpf.take_map(name).ok_or_else(|| format!("the object lacks the map {name}"))
         };

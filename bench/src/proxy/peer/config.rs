@@ -168,10 +168,12 @@ impl Asked<'_> {
         let Self { listen, servers, connections, .. } = self;
         let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
         format!(
-            "policy: [policy.yaml]\nstate_dir: state\nsocket: {{path: s.sock}}\n\
+            "policy: [policy.yaml]\nstate_dir: state\nsocket: {{path: s.sock}}\nflows: {{capacity: {flows}}}\n\
              proxies:\n  - name: bench\n    listen: [\"{listen}\"]\n    connect: [{}]\n    \
              health: {{check: off}}\n    early_refusal: {early}\n    limits: {{connections: {connections}}}\n    cores: [{CPU_CANDIDATE}]\n",
-            servers.join(", ")
+            servers.join(", "),
+            // A connection is a flow; the default is made for wires.
+            flows = (2 * connections).next_power_of_two(),
         )
     }
 }

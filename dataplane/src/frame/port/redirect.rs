@@ -11,7 +11,7 @@ use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::sys::SyscallError;
-use aya::{Ebpf, EbpfError};
+use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use super::link::Attached;
 
@@ -76,7 +76,8 @@ impl Redirect {
     /// # Errors
     /// [`RedirectError`].
     pub(crate) fn load() -> Result<Self, RedirectError> {
-        let mut ebpf = Ebpf::load(OBJECT).map_err(of_loader)?;
+        // Without the kernel's own types, which take 46 MB to read: the program asks for none.
+        let mut ebpf = EbpfLoader::new().btf(None).load(OBJECT).map_err(of_loader)?;
         let sockets = XskMap::try_from(map(&mut ebpf, "sockets")?).map_err(failed)?;
         let peer = DevMap::try_from(map(&mut ebpf, "peer")?).map_err(failed)?;
         let fallback = PerCpuArray::try_from(map(&mut ebpf, "fallback")?).map_err(failed)?;
