@@ -102,7 +102,7 @@ impl Summary {
                 }
                 let direct = pairs(candidate, Candidate::Direct, name);
                 let per_round: Vec<f64> = direct.iter().map(|(own, direct)| own / direct - 1.0).collect();
-                if name.starts_with('p')
+                if row.is_of_time()
                     && candidate.is_proxy()
                     && let Some(ratio) = ratio(&per_round)
                 {

@@ -12,8 +12,8 @@ use super::peer::Candidate;
 const REQUESTING: u32 = 64;
 
 /// The least share of its time that the CPU in the middle must be busy for a figure by it: the load alone keeps it busy
-/// for some hundredths.
-const LEAST_BUSY: f64 = 0.1;
+/// for two or three hundredths.
+const LEAST_BUSY: f64 = 0.05;
 
 /// One thing that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -99,6 +99,12 @@ impl Row {
             Candidate::RingfenceAccepts => matches!(self, Self::Denied),
             _ => candidate.judges() || !matches!(self, Self::Denied),
         }
+    }
+
+    /// Whether its figures are times, of which less is better.
+    #[must_use]
+    pub const fn is_of_time(self) -> bool {
+        matches!(self.work(), Work::Paced { .. })
     }
 
     /// The unit of its figures, for people.
