@@ -5,6 +5,7 @@ use std::thread;
 use lab::skip_unprivileged;
 
 use super::*;
+use crate::flow::Orientation;
 use crate::records::{FlowEvent, Occasion};
 use crate::verdict::{DropReason, Epoch, RuleId};
 
@@ -45,8 +46,11 @@ fn whom_policy_denies_the_kernel_refuses_and_the_proxy_accounts_for() {
         eventually("all are accounted for", || rig.refused(Refusal::Policy) == 6);
         assert_eq!([rig.counts.accepted.get(), rig.counts.early.get()], [1, 5], "{listen}");
         let events = denied(&rig);
-        let mut ports: Vec<u16> =
-            events.iter().map(|event| event.key.first_port.max(event.key.second_port)).collect();
+        let own_port = |event: &FlowEvent| match event.initiator {
+            Orientation::FromFirst => event.key.first_port,
+            Orientation::FromSecond => event.key.second_port,
+        };
+        let mut ports: Vec<u16> = events.iter().map(own_port).collect();
         ports.dedup();
         assert_eq!((events.len(), ports.len()), (6, 6), "{listen}: {events:?}");
         for event in &events {

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod choices;
 mod daemon;
 mod life;
 mod readme;
