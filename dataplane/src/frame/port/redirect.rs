@@ -6,9 +6,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use aya::maps::{DevMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::sys::SyscallError;
 use aya::{Ebpf, EbpfError, EbpfLoader};
@@ -16,6 +19,9 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use super::link::Attached;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/redirect.bpf.o");
+
+/// How long an attachment may take to end; a grace period is some 30 ms.
+const DETACHING: Duration = Duration::from_secs(1);
 
 /// The most queues of one port; `QUEUES` of the program.
 pub(crate) const QUEUES_MAX: u32 = 256;
@@ -127,10 +133,10 @@ impl Redirect {
         let old = attached.filter(|_| took_over).and_then(|old| fallback_of(old.id));
         let program = self.program()?;
         let id = match link {
-            Some(link) => program.attach_to_link(link.try_into().map_err(failed)?),
-            None => program.attach_to_if_index(index, if native { XdpMode::Driver } else { XdpMode::Skb }),
+            Some(link) => program.attach_to_link(link.try_into().map_err(failed)?).map_err(of_program),
+            None => attach_to(program, index, native, attached.is_some()),
         };
-        let link = program.take_link(id.map_err(of_program)?).map_err(of_program)?;
+        let link = program.take_link(id?).map_err(of_program)?;
         // The loader falls back to netlink on EINVAL; such an attachment would survive a crash unseen.
         let link = FdLink::try_from(link)
             .map_err(|_| failed("the kernel cannot attach by bpf_link (Linux 5.9 or later is needed)"))?;
@@ -193,6 +199,19 @@ fn inherit(pin: &Path, attached: Attached, native: bool) -> Result<Option<FdLink
     }
     // A link cannot change its mode, so the old attachment ends here.
     remove_stale(pin)
+}
+
+/// Attaches anew, if need be `after` another attachment whose pin was removed a moment ago: the kernel ends that one only
+/// after a grace period of the pin's inode (`bpf_free_inode` in `kernel/bpf/inode.c`).
+fn attach_to(program: &mut Xdp, index: u32, native: bool, after: bool) -> Result<XdpLinkId, RedirectError> {
+    let mode = || if native { XdpMode::Driver } else { XdpMode::Skb };
+    let patience = Instant::now() + if after { DETACHING } else { Duration::ZERO };
+    loop {
+        match program.attach_to_if_index(index, mode()).map_err(of_program) {
+            Err(RedirectError::Occupied) if Instant::now() < patience => sleep(Duration::from_millis(2)),
+            attached => return attached,
+        }
+    }
 }
 
 /// Pins a link, and makes the folder for it.
