@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyEventKind};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use super::draw::draw;
 use super::model::Model;
@@ -40,6 +41,7 @@ pub(super) fn live(socket: &Path, interval: Duration, mut state: State, first: S
     // This also puts the terminal right again if something panics.
     let mut terminal = ratatui::try_init().map_err(Failure::failed)?;
     let _restore = Restore;
+    std::thread::spawn(end_with_the_terminal);
     let mut screen = Screen { model: Model::between(&first, &first), last: first, state };
     let mut fresh = true;
     while !interrupt.is_set() {
@@ -58,12 +60,19 @@ pub(super) fn live(socket: &Path, interval: Duration, mut state: State, first: S
     Ok(())
 }
 
-/// Whether the terminal has gone away: reading keys from one that has would try again for ever.
-fn is_gone() -> bool {
+/// Ends the process when the terminal goes away. From a thread of its own, because whoever reads keys from a terminal that
+/// has gone tries again for ever, inside the library that reads them.
+#[expect(clippy::exit, reason = "nobody is left to tell, and the main thread may never look again")]
+fn end_with_the_terminal() {
     let stdin = std::io::stdin();
-    let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
+    loop {
+        let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
+        match poll(&mut polled, None) {
+            Ok(_) if !polled[0].revents().is_empty() => std::process::exit(0),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 struct Screen {
@@ -75,9 +84,6 @@ struct Screen {
 impl Screen {
     /// Waits a little for a key or for a sample.
     fn step(&mut self, samples: &Receiver<Looked>) -> Result<Option<Action>, Failure> {
-        if is_gone() {
-            return Ok(Some(Action::Quit));
-        }
         if event::poll(WAIT).map_err(Failure::failed)? {
             return Ok(match event::read().map_err(Failure::failed)? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => {
