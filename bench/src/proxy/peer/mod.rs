@@ -122,6 +122,8 @@ impl Candidate {
     pub fn version(self, tools: &Tools) -> Result<Option<String>, String> {
         let Some((program, argument)) = self.program(tools) else { return Ok(None) };
         let version = said(&program.to_string_lossy(), &[argument]);
+        // Some begin with the path they were called by, which is nobody's business.
+        let version = version.map(|version| version.replace(&*program.to_string_lossy(), self.name()));
         version.map(Some).ok_or_else(|| format!("{} cannot be run", program.display()))
     }
 

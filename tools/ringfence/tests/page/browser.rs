@@ -24,7 +24,7 @@ impl Browser {
     pub(crate) fn start(dark: bool) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let profile = std::env::temp_dir().join(format!("ringfence-page-{}-{number}", std::process::id()));
+        let profile = std::env::temp_dir().join(format!("ringfence-browser-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&profile).unwrap();
         let mut driver = Command::new("chromedriver")
             .args(["--port=0", "--log-level=WARNING"])
