@@ -19,7 +19,7 @@
 #define INET 2
 #define INET6 10
 
-/* Answers that are remembered; early.rs has the same number. */
+/* Answers that are remembered. */
 #define ANSWERS 16384
 /* Bytes of refusals that the proxy may be behind: some 18,000. */
 #define ROOM (1 << 20)

@@ -30,6 +30,7 @@ pub mod records;
 // What both paths ask, and what their threads run on.
 mod ask;
 mod cores;
+mod object;
 
 pub mod pipeline;
 

@@ -193,6 +193,11 @@ impl ProxyConfig {
         }
     }
 
+    /// Whether a peer with this address says for whom it connects.
+    pub(super) fn trusts(&self, peer: Address) -> bool {
+        self.trusted.iter().any(|range| range.contains(peer))
+    }
+
     pub(super) fn refuse(&self, problem: ProxyProblem) -> ProxyError {
         ProxyError { proxy: self.name.clone(), problem }
     }

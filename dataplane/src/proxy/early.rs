@@ -6,11 +6,12 @@
 
 use std::fs::File;
 
+use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::SkLookup;
-use aya::{Ebpf, EbpfLoader};
 
 use crate::address::Address;
+use crate::object;
 use crate::verdict::Epoch;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/refuse.bpf.o");
@@ -87,8 +88,7 @@ impl Early {
     /// What is missing, in the loader's words.
     pub(super) fn start() -> Result<Self, String> {
         let said = |error: &dyn core::fmt::Display| error.to_string();
-        // Without the kernel's own types, which take 46 MB to read: the program asks for none.
-        let mut ebpf = EbpfLoader::new().btf(None).load(OBJECT).map_err(|error| said(&error))?;
+        let mut ebpf = object::load(OBJECT).map_err(|error| said(&error))?;
         let mut map = |name: &str| -> Result<Map, String> {
             ebpf.take_map(name).ok_or_else(|| format!("the object lacks the map {name}"))
         };
@@ -134,6 +134,12 @@ impl Early {
 
 #[cfg(test)]
 mod tests {
+    use core::net::SocketAddr;
+    use std::net::TcpListener;
+
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+
     use super::*;
 
     #[test]
@@ -155,5 +161,44 @@ mod tests {
             refusal[..CLIENT].copy_from_slice(&words);
             assert_eq!(Client::of(&refusal), Some(client), "{text}");
         }
+    }
+
+    /// Without room to tell of them, clients are let through to whoever listens, and of those that were refused not one
+    /// is lost. Segments of the connection that was denied first are never refused.
+    #[test]
+    fn what_cannot_be_told_is_not_refused() {
+        if lab::skip_unprivileged() {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let connect = |port: u16| {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+            bind(&socket, &SocketAddr::from(([127, 0, 0, 9], port)))?;
+            rustix::net::connect(&socket, &to)
+        };
+        let (source, destination) = (Address::v4([127, 0, 0, 9]), Address::v4([127, 0, 0, 1]));
+        let client = Client { source, destination, port: to.port() };
+        let mut early = Early::start().unwrap();
+        let (first, epoch) = (20_001, Epoch(7));
+        early.deny(&client, first, epoch).unwrap();
+        assert_eq!(connect(0), Ok(()), "nothing is enforced yet");
+        early.enforce(epoch).unwrap();
+        assert_eq!(connect(0), Err(Errno::CONNREFUSED));
+        assert_eq!(connect(first), Ok(()), "the connection that was denied first");
+        assert_eq!(early.next().map(|(client, _)| client), Some(client));
+        assert!(early.next().is_none());
+        let mut refused = 0;
+        while connect(0) == Err(Errno::CONNREFUSED) {
+            refused += 1;
+            assert!(refused < 1 << 15, "there is always room");
+        }
+        assert!(refused > 10_000, "{refused}");
+        let told = core::iter::from_fn(|| early.next()).filter(|(told, _)| *told == client).count();
+        assert_eq!(told, refused);
+        assert_eq!(connect(0), Err(Errno::CONNREFUSED), "there is room again");
+        early.enforce(Epoch(8)).unwrap();
+        assert_eq!(connect(0), Ok(()), "another policy");
     }
 }

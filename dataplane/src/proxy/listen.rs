@@ -47,11 +47,18 @@ fn open(config: &ProxyConfig, address: SocketAddr) -> Result<OwnedFd, ProxyProbl
     sockopt::set_tcp_nodelay(&socket, true).map_err(failed)?;
     sockopt::set_socket_keepalive(&socket, true).map_err(failed)?;
     let patience = Instant::now() + IN_USE;
+    // Each by itself: a socket that is bound cannot be bound again.
+    once_free(patience, || bind(&socket, &address)).map_err(failed)?;
+    once_free(patience, || listen(&socket, BACKLOG)).map_err(failed)?;
+    Ok(socket)
+}
+
+/// Tries again while the address is in use.
+fn once_free(patience: Instant, attempt: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     loop {
-        match bind(&socket, &address).and_then(|()| listen(&socket, BACKLOG)) {
-            Ok(()) => return Ok(socket),
+        match attempt() {
             Err(Errno::ADDRINUSE) if Instant::now() < patience => sleep(Duration::from_millis(20)),
-            Err(errno) => return Err(failed(errno)),
+            done => return done,
         }
     }
 }

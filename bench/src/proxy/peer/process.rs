@@ -45,7 +45,10 @@ impl Process {
     ) -> Result<Self, MeasureError> {
         // The kernel closes what a process that was killed has listened on some time after it.
         let end = Instant::now() + STARTING;
-        while listens(listen)? && Instant::now() < end {
+        while listens(listen)? {
+            if Instant::now() > end {
+                return Err(format!("{name}: another process listens on {listen}").into());
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
         let log = folder.join("log");

@@ -76,31 +76,20 @@ fn told_apart<T>(
 }
 
 fn connections(proxies: &[ProxyStatus], into: &mut Families) {
-    into.levels(
-        "ringfence_proxy_open_connections",
-        "Connections relayed now",
-        per_proxy(proxies, |proxy| sum(proxy, |of| &of.live)),
-    );
+    let each = |count: fn(&ProxyCounters) -> &Counter| per_proxy(proxies, |proxy| sum(proxy, count));
+    into.levels("ringfence_proxy_open_connections", "Connections relayed now", each(|of| &of.live));
     into.levels(
         "ringfence_proxy_pending_connections",
         "Connections accepted that are neither relayed nor refused yet",
-        per_proxy(proxies, |proxy| sum(proxy, |of| &of.pending)),
+        each(|of| &of.pending),
     );
-    into.counts(
-        "ringfence_proxy_accepted_connections",
-        "Connections accepted",
-        per_proxy(proxies, |proxy| sum(proxy, |of| &of.accepted)),
-    );
+    into.counts("ringfence_proxy_accepted_connections", "Connections accepted", each(|of| &of.accepted));
     into.counts(
         "ringfence_proxy_refused_early_connections",
         "Connections that the kernel refused, because policy had denied one like it; among the refused, not the accepted",
-        per_proxy(proxies, |proxy| sum(proxy, |of| &of.early)),
+        each(|of| &of.early),
     );
-    into.counts(
-        "ringfence_proxy_relayed_connections",
-        "Connections relayed",
-        per_proxy(proxies, |proxy| sum(proxy, |of| &of.opened)),
-    );
+    into.counts("ringfence_proxy_relayed_connections", "Connections relayed", each(|of| &of.opened));
 }
 
 /// Whether a proxy has servers and none of them is healthy.

@@ -14,9 +14,10 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, Xdp, XdpMode, loaded_programs};
 use aya::sys::SyscallError;
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfError};
 
 use super::link::Attached;
+use crate::object;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../bpf/redirect.bpf.o");
 
@@ -82,8 +83,7 @@ impl Redirect {
     /// # Errors
     /// [`RedirectError`].
     pub(crate) fn load() -> Result<Self, RedirectError> {
-        // Without the kernel's own types, which take 46 MB to read: the program asks for none.
-        let mut ebpf = EbpfLoader::new().btf(None).load(OBJECT).map_err(of_loader)?;
+        let mut ebpf = object::load(OBJECT).map_err(of_loader)?;
         let sockets = XskMap::try_from(map(&mut ebpf, "sockets")?).map_err(failed)?;
         let peer = DevMap::try_from(map(&mut ebpf, "peer")?).map_err(failed)?;
         let fallback = PerCpuArray::try_from(map(&mut ebpf, "fallback")?).map_err(failed)?;

@@ -97,7 +97,7 @@ impl Core {
             Some(wanted) => self.conns[index as usize].wanted = sockets::end_of(wanted),
             None => return self.refuse(scene, index, Refusal::NoDestination),
         }
-        if self.config.trusted.iter().any(|range| range.contains(source.0)) {
+        if self.config.trusts(source.0) {
             self.await_header(index, now);
         } else {
             self.judge(scene, index);

@@ -24,7 +24,7 @@ const LATER: u32 = 250;
 
 /// What the kernel does for this worker.
 pub(super) struct Refusing {
-    /// `None`: nothing, for the reason in `state`.
+    /// `None`: nothing.
     kernel: Option<Early>,
     /// By what it refuses, while it refuses anybody.
     by: Option<Arc<Snapshot>>,
@@ -61,7 +61,7 @@ impl Core {
     pub(super) fn deny_early(&mut self, scene: &Scene<'_>, index: u32) {
         let conn = &self.conns[index as usize];
         let (Some(kernel), Some(snapshot)) = (&mut self.refusing.kernel, scene.snapshot) else { return };
-        let told = self.config.trusted.iter().any(|range| range.contains(conn.source.0));
+        let told = self.config.trusts(conn.source.0);
         let by_turn = conn.destination != conn.wanted
             && self.config.policy_destination.is_none()
             && self.config.backends.len() > 1;

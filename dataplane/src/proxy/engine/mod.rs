@@ -238,7 +238,6 @@ impl Engine {
     fn end(&mut self) {
         let Self { reader, completions, core, .. } = self;
         core.stop_accepting();
-        core.stop_refusing();
         for index in 0..core.config.limits.connections_max {
             let scene = Scene { snapshot: reader.read_shared(|| {}), now: Now::read() };
             core.end(&scene, index, End::Stopped);

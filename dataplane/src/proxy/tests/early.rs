@@ -93,7 +93,6 @@ fn some_are_accepted_before_they_are_refused() {
     if skip_unprivileged() {
         return;
     }
-    let second = server();
     type Change = fn(&mut ProxyConfig);
     let cases: [(&str, Change, Result<usize, io::ErrorKind>); 3] = [
         ("an orderly close needs a connection", |config| config.on_deny = OnDeny::Close, Ok(0)),
@@ -116,7 +115,6 @@ fn some_are_accepted_before_they_are_refused() {
         assert_eq!(rig.counts.early.get(), 0, "{name}");
         rig.stop();
     }
-    drop(second);
 }
 
 /// A trusted peer speaks for others: it is never refused for what one of them may not do.

@@ -218,3 +218,19 @@ fn a_connection_that_dozes_wakes_up() {
     eventually("it is over", || rig.ended(Fate::Finished) == 1);
     rig.stop();
 }
+
+/// The listeners of a process that was killed may be there for a moment; those of one that lives stay.
+#[test]
+fn an_address_in_use_is_waited_for_and_then_named() {
+    let taken = server();
+    let address = taken.local_addr().unwrap();
+    let config = config(&address.to_string(), &[address]);
+    let error = open_listeners(&config).err().unwrap();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let holder = thread::spawn(move || {
+        sleep(Duration::from_millis(100));
+        drop(taken);
+    });
+    assert_eq!(open_listeners(&config).unwrap().len(), 1);
+    holder.join().unwrap();
+}
