@@ -4,7 +4,9 @@
 //! a record; one that is accepted first costs both ends a socket each. It needs `CAP_BPF` and `CAP_NET_ADMIN`; without
 //! them every client is accepted before it is refused.
 
+use core::error::Error;
 use std::fs::File;
+use std::io;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -85,9 +87,8 @@ impl Early {
     /// Loads and attaches it. It refuses nobody yet.
     ///
     /// # Errors
-    /// What is missing, in the loader's words.
+    /// What is missing: privileges by their names, anything else in the loader's words.
     pub(super) fn start() -> Result<Self, String> {
-        let said = |error: &dyn core::fmt::Display| error.to_string();
         let mut ebpf = object::load(OBJECT).map_err(|error| said(&error))?;
         let mut map = |name: &str| -> Result<Map, String> {
             ebpf.take_map(name).ok_or_else(|| format!("the object lacks the map {name}"))
@@ -130,6 +131,20 @@ impl Early {
         let source_port = u16::try_from(words[CLIENT]).unwrap_or(0);
         Client::of(&words).map(|client| (client, source_port))
     }
+}
+
+/// An error with all that caused it.
+fn said(error: &dyn Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            return "it needs CAP_BPF and CAP_NET_ADMIN".into();
+        }
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

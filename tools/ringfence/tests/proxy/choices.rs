@@ -1,7 +1,10 @@
 //! What the owner of a proxy can choose, each choice seen from outside.
 
+use std::process::Command;
+
 use lab::skip_unprivileged;
 
+use crate::common::ready;
 use crate::daemon::{Daemon, POLICY};
 use crate::traffic::{Client, Said, Server, connect, say};
 use crate::{CONFIG, refused};
@@ -92,4 +95,31 @@ fn a_denied_client_is_reset_or_sees_an_end_and_trying_again_changes_nothing() {
         assert!(drops.to_string().contains("default/deny"), "{choice}: {drops}");
         assert_eq!(server.connections(), 0, "{choice}");
     }
+}
+
+#[test]
+fn without_privileges_it_works_and_says_what_it_lacks() {
+    // Taking them away takes some.
+    if skip_unprivileged() {
+        return;
+    }
+    let server = Server::start();
+    let mut daemon = Daemon::prepare("plain", CONFIG, &server);
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        env!("CARGO_BIN_EXE_ringfence"),
+        "run",
+        "--config",
+    ]);
+    command.arg(daemon.file("ringfence.yaml"));
+    daemon.child = Some(ready(&mut command));
+    for _ in 0..3 {
+        assert_eq!(say(daemon.at(), "127.0.77.11", b"denied"), Said::Reset);
+    }
+    let status = daemon.json(&["status"]);
+    let front = &status["proxies"][0];
+    assert_eq!(front["refuses_early"], "it needs CAP_BPF and CAP_NET_ADMIN");
+    assert_eq!((&front["refused_early"], refused(&status, "policy")), (&0.into(), 3), "{front}");
 }
