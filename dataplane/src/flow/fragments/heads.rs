@@ -70,6 +70,18 @@ impl FragmentHeads {
         }
     }
 
+    /// Forgets the verdict on a datagram all of whose fragments have come. A verdict that another worker publishes
+    /// at the same moment stays.
+    pub(super) fn withdraw(&self, hash: u64) {
+        for slot in self.set(hash) {
+            let word = slot.load(Ordering::Relaxed);
+            if word != 0 && (word ^ hash) & TAG == 0 {
+                // Relaxed: the word is the whole message. A failure is the verdict on the id's next datagram.
+                let _ = slot.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// What to do with later fragments, and the first one's length in bytes.
     pub(super) fn find(&self, hash: u64, now: Now) -> Option<(Result<(), DropReason>, u16)> {
         let now = steps(now.as_millis32());

@@ -168,7 +168,7 @@ impl FragmentTable {
         datagram.deadline = deadline;
         self.heads.publish(hash, followers, fragment.len, deadline, now);
         self.release(slot, followers, &mut settle);
-        self.forget_if_complete(slot);
+        self.forget_if_complete(slot, hash);
         verdict
     }
 
@@ -214,7 +214,7 @@ impl FragmentTable {
             Placed::Fits => {}
         }
         if datagram.verdict.is_some() {
-            self.forget_if_complete(slot);
+            self.forget_if_complete(slot, hash);
             return Later::Forward(frame);
         }
         self.hold(slot, wire, side, frame)
@@ -256,6 +256,7 @@ impl FragmentTable {
         if let Some(fate) = fate {
             self.datagrams[slot].verdict = Some(fate);
             self.release(slot, fate, settle);
+            self.forget_if_complete(slot, hash);
         } else if is_past(self.datagrams[slot].deadline, now.as_millis32()) {
             self.release(slot, Err(DropReason::FragmentNoHead), settle);
             self.datagrams[slot].forget();
@@ -315,10 +316,12 @@ impl FragmentTable {
         }
     }
 
-    fn forget_if_complete(&mut self, slot: usize) {
+    /// A complete datagram is over: its id may name another one, whose fragments wait for a first one of their own.
+    fn forget_if_complete(&mut self, slot: usize, hash: u64) {
         let datagram = &mut self.datagrams[slot];
         if datagram.is_complete() && datagram.verdict == Some(Ok(())) {
             datagram.forget();
+            self.heads.withdraw(hash);
         }
     }
 
