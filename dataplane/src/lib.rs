@@ -31,6 +31,7 @@ pub mod records;
 mod ask;
 mod cores;
 mod object;
+mod prefetch;
 
 pub mod pipeline;
 

@@ -23,14 +23,6 @@ pub(super) const WAYS: usize = 8;
 #[cfg(loom)]
 pub(super) const WAYS: usize = 2;
 
-/// Slots that are probed together. Headers and slots are two arrays, so that the headers of 64 sets share a page: a
-/// lookup reads two headers, and the TLB holds those of a large table more likely than its slots.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Set<'t> {
-    pub(super) header: &'t Header,
-    pub(super) slots: &'t Slots,
-}
-
 /// The cache line that answers most questions about the slots of a set.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -44,14 +36,6 @@ pub(super) struct Header {
     pub(super) classes: [AtomicU8; WAYS],
     /// When each slot's flow expires: milliseconds, modulo 2^32.
     pub(super) deadlines: [AtomicU32; WAYS],
-}
-
-/// The flows of a set.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(super) struct Slots {
-    pub(super) entries: [Entry; WAYS],
-    pub(super) rare: [Rare; WAYS],
 }
 
 /// What every packet of a flow needs: two cache lines, for IPv4 and IPv6 alike.
@@ -288,32 +272,38 @@ impl Header {
 }
 
 #[cfg(any(test, loom))]
-impl Slots {
-    /// No flows: what zeroed memory is.
+impl Entry {
+    /// Of no flow: what zeroed memory is.
     pub(super) fn vacant() -> Self {
         use core::array::from_fn;
         let word = |_| AtomicU64::new(0);
-        let half = |_| AtomicU32::new(0);
         Self {
-            entries: from_fn(|_| Entry {
-                control: AtomicU64::new(0),
-                key: from_fn(word),
-                stamp: AtomicU64::new(0),
-                state: AtomicU32::new(0),
-                potential: AtomicU32::new(0),
-                peers: from_fn(|_| from_fn(half)),
-                packets: from_fn(word),
-                bytes: from_fn(word),
-            }),
-            rare: from_fn(|_| Rare {
-                opened: AtomicU32::new(0),
-                note: from_fn(half),
-                revoke: AtomicU32::new(0),
-                drained: AtomicU32::new(0),
-                drafts: AtomicU32::new(0),
-                told_packets: from_fn(word),
-                told_bytes: from_fn(word),
-            }),
+            control: AtomicU64::new(0),
+            key: from_fn(word),
+            stamp: AtomicU64::new(0),
+            state: AtomicU32::new(0),
+            potential: AtomicU32::new(0),
+            peers: from_fn(|_| from_fn(|_| AtomicU32::new(0))),
+            packets: from_fn(word),
+            bytes: from_fn(word),
+        }
+    }
+}
+
+#[cfg(any(test, loom))]
+impl Rare {
+    /// Of no flow: what zeroed memory is.
+    pub(super) fn vacant() -> Self {
+        use core::array::from_fn;
+        let word = |_| AtomicU64::new(0);
+        Self {
+            opened: AtomicU32::new(0),
+            note: from_fn(|_| AtomicU32::new(0)),
+            revoke: AtomicU32::new(0),
+            drained: AtomicU32::new(0),
+            drafts: AtomicU32::new(0),
+            told_packets: from_fn(word),
+            told_bytes: from_fn(word),
         }
     }
 }
@@ -322,5 +312,5 @@ impl Slots {
 const _: () = {
     assert!(size_of::<Entry>() == 128);
     assert!(size_of::<Header>() == 64);
-    assert!(size_of::<Slots>() == WAYS * (128 + 56));
+    assert!(size_of::<Rare>() == 56);
 };

@@ -1,8 +1,9 @@
 //! Filling a slot with a new flow.
 
-use super::entry::{NO_RULE, Set};
+use super::entry::NO_RULE;
 use super::handshake;
 use super::key::{FlowKey, Orientation};
+use super::set::Set;
 use super::stamp::Stamp;
 use super::state::{self, State};
 use super::sync::Ordering;
@@ -25,7 +26,7 @@ impl NewFlow {
 /// Fills a slot, for the holder of its claim.
 pub(super) fn write(set: Set<'_>, way: usize, key: &FlowKey, words: &[u64; 5], new: &NewFlow, at: Now) {
     let now = at.as_millis32();
-    let (entry, rare) = (&set.slots.entries[way], &set.slots.rare[way]);
+    let (entry, rare) = (set.entry(way), set.rare(way));
     for (own, word) in entry.key.iter().zip(words) {
         own.store(*word, Ordering::Relaxed);
     }

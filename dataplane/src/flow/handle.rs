@@ -1,10 +1,11 @@
 //! One flow in the hands of one worker.
 
-use super::entry::{Class, Entry, NO_RULE, Rare, Set, generation};
+use super::entry::{Class, Entry, NO_RULE, Rare, generation};
 use super::fill::write;
 use super::handshake;
 use super::key::{FlowKey, Orientation};
 use super::ruling::{Ruling, Standing};
+use super::set::Set;
 use super::stamp::Stamp;
 use super::state::{self, State, is_past};
 use super::sync::Ordering::Relaxed;
@@ -23,6 +24,7 @@ use crate::verdict::{DraftAnswers, DropReason, Epoch, OnRevoke, RuleId, Side, Te
 pub struct FlowHandle<'t> {
     set: Set<'t>,
     way: usize,
+    entry: &'t Entry,
     live: u32,
     stamp: Stamp,
     state: State,
@@ -35,8 +37,8 @@ impl core::fmt::Debug for FlowHandle<'_> {
 }
 
 impl<'t> FlowHandle<'t> {
-    pub(super) const fn new(set: Set<'t>, way: usize, live: u32, stamp: Stamp, state: State) -> Self {
-        Self { set, way, live, stamp, state }
+    pub(super) fn new(set: Set<'t>, way: usize, live: u32, stamp: Stamp, state: State) -> Self {
+        Self { set, way, entry: set.entry(way), live, stamp, state }
     }
 
     pub(super) const fn slot(&self) -> (Set<'t>, usize) {
@@ -47,12 +49,12 @@ impl<'t> FlowHandle<'t> {
         self.live
     }
 
-    pub(super) fn entry(&self) -> &'t Entry {
-        &self.set.slots.entries[self.way]
+    pub(super) const fn entry(&self) -> &'t Entry {
+        self.entry
     }
 
     pub(super) fn rare(&self) -> &'t Rare {
-        &self.set.slots.rare[self.way]
+        self.set.rare(self.way)
     }
 
     pub(super) fn is_expired(&self, now: u32) -> bool {
@@ -223,7 +225,7 @@ impl<'t> FlowHandle<'t> {
     /// # Errors
     /// The reason to drop the segment, which is not counted then: what [`super::tcp::Connection::step`] says,
     /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
-    #[inline]
+    #[inline(always)]
     pub fn observe_tcp(
         &self,
         direction: Orientation,
@@ -278,7 +280,7 @@ impl<'t> FlowHandle<'t> {
     ///
     /// # Errors
     /// [`DropReason::Revoked`] on a cut flow, or see [`FlowHandle`].
-    #[inline]
+    #[inline(always)]
     pub fn observe(&self, direction: Orientation, bytes: u16, now: Now) -> Result<(), DropReason> {
         let entry = self.entry();
         let _claim = entry.claim(self.live)?;

@@ -68,7 +68,7 @@ const ICMP_NO_QUERY: u16 = 0x100;
 impl FlowKey {
     /// The flow a packet belongs to and which end sent it, or `None` for packets that are no flow's own: ICMP
     /// errors (see [`FlowKey::of_quoted`]), neighbour discovery, multicast listener messages, later fragments.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(wire: WireId, ip: &Ip) -> Option<(Self, Orientation)> {
         let ends = Ends { wire, protocol: ip.protocol, source: ip.source, destination: ip.destination };

@@ -1,6 +1,6 @@
 //! The memory of the flow table: one `memfd`, so that a successor process can take the flows over.
 //!
-//! The only file here with `unsafe`: it turns the mapping into slices of [`Header`] and [`Slots`].
+//! The only file here with `unsafe`: it turns the mapping into slices of [`Header`], [`Entry`] and [`Rare`].
 #![allow(unsafe_code, reason = "owns the mapping that the flow table is a view of")]
 
 use core::ffi::c_void;
@@ -13,15 +13,18 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-use super::entry::{Header, Slots};
+use super::entry::{Entry, Header, Rare, WAYS};
 
 /// The first page of the file: what a successor must know to read the rest.
 const PAGE: usize = 4096;
 /// A huge page, bytes: what one entry of the page table's second level maps on x86-64 and, with small pages of 4 KiB,
 /// on aarch64. Another size would only make [`Memory::collapse`] fail.
 const HUGE: usize = 2 << 20;
+/// Bytes that each set has in the arrays of headers and of entries.
+const HEADERS: usize = size_of::<Header>();
+const ENTRIES: usize = WAYS * size_of::<Entry>();
 /// Names the layout; changes with them.
-const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x04");
+const MAGIC: u64 = u64::from_le_bytes(*b"RFflow\x00\x05");
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// The mapping. Unmapped when dropped; the file lives on while anybody holds its descriptor.
@@ -34,8 +37,8 @@ pub(super) struct Memory {
     file: File,
 }
 
-// SAFETY: the mapping is reached only as `&[Header]` and `&[Slots]`, which are made of atomics, so any number of threads may
-// share it; it is unmapped by whichever thread drops the last owner, which munmap(2) allows.
+// SAFETY: the mapping is reached only as slices of `Header`, `Entry` and `Rare`, which are made of atomics, so any number
+// of threads may share it; it is unmapped by whichever thread drops the last owner, which munmap(2) allows.
 unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
@@ -130,23 +133,38 @@ impl Memory {
     /// The header of each set.
     #[inline(always)]
     pub(super) fn headers(&self) -> &[Header] {
-        // SAFETY: the mapping is longer than PAGE, see below.
-        let first = unsafe { self.base.byte_add(PAGE) }.cast::<Header>();
-        // SAFETY: the mapping is at least `PAGE + sets * (size_of::<Header>() + size_of::<Slots>())` bytes long and
-        // lives as long as `self`. It cannot shrink under us: the file is sealed (SEALS is checked on adoption too),
-        // so no access can fault. The kernel aligns it to a page and PAGE is a multiple of 64, so every `Header` is
-        // aligned. It holds only atomics and padding: any bytes are a valid one, and writers elsewhere, even in
-        // another process, write through the same atomics.
-        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.sets) }
+        // SAFETY: `Header`s begin at PAGE and there are `sets` of them.
+        unsafe { self.slice(PAGE, self.sets) }
     }
 
-    /// The flows of each set: behind all headers.
+    /// The flows: the first of each set, then the second of each, and so on.
     #[inline(always)]
-    pub(super) fn slots(&self) -> &[Slots] {
-        // SAFETY: the mapping is longer than the first page and all headers, see `headers`.
-        let first = unsafe { self.base.byte_add(PAGE + self.sets * size_of::<Header>()) }.cast::<Slots>();
-        // SAFETY: as in `headers`; the length of a `Header` is a multiple of 64 too.
-        unsafe { core::slice::from_raw_parts(first.as_ptr(), self.sets) }
+    pub(super) fn entries(&self) -> &[Entry] {
+        // SAFETY: `Entry`s begin behind the headers and there are `sets * WAYS` of them.
+        unsafe { self.slice(PAGE + self.sets * HEADERS, self.sets * WAYS) }
+    }
+
+    /// What is rarely needed of each flow, in the same order.
+    #[inline(always)]
+    pub(super) fn rare(&self) -> &[Rare] {
+        // SAFETY: `Rare`s begin behind the entries and there are `sets * WAYS` of them.
+        unsafe { self.slice(PAGE + self.sets * (HEADERS + ENTRIES), self.sets * WAYS) }
+    }
+
+    /// `count` values of `T` from byte `at` of the mapping.
+    ///
+    /// # Safety
+    /// `T` is one of `Header`, `Entry` and `Rare`, and `at` and `count` are those of its array.
+    #[inline(always)]
+    unsafe fn slice<T>(&self, at: usize, count: usize) -> &[T] {
+        // SAFETY: all three arrays are inside the mapping, whose length is `bytes(sets)` at least.
+        let first = unsafe { self.base.byte_add(at) }.cast::<T>();
+        // SAFETY: as before, and the mapping lives as long as `self`. It cannot shrink under us: the file is sealed
+        // (SEALS is checked on adoption too), so no access can fault. The kernel aligns it to a page, PAGE is a multiple
+        // of 64, and so are the sizes of `Header` and `Entry`, so every value is aligned. They hold only atomics and
+        // padding: any bytes are a valid one, and writers elsewhere, even in another process, write through the same
+        // atomics.
+        unsafe { core::slice::from_raw_parts(first.as_ptr(), count) }
     }
 
     /// The file, to hand to a successor.
@@ -166,20 +184,8 @@ impl Drop for Memory {
 fn bytes(sets: usize) -> io::Result<usize> {
     let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "the flow table is too large");
     let len = sets
-        .checked_mul(size_of::<Header>() + size_of::<Slots>())
+        .checked_mul(HEADERS + ENTRIES + WAYS * size_of::<Rare>())
         .and_then(|len| len.checked_add(PAGE))
         .ok_or_else(too_large)?;
     if len < HUGE { Ok(len) } else { len.checked_next_multiple_of(HUGE).ok_or_else(too_large) }
-}
-
-/// Starts fetching the cache line at `place`, which may be changed by others meanwhile. Only a hint.
-#[inline(always)]
-pub(super) fn prefetch<T>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: PREFETCHT0 never faults and changes no architectural state, and SSE is part of x86-64.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(ptr::from_ref(place).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }

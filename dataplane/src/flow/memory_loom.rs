@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::entry::{Header, Slots};
+use super::entry::{Entry, Header, Rare, WAYS};
 
 #[derive(Debug)]
 pub(super) struct Memory {
     headers: Box<[Header]>,
-    slots: Box<[Slots]>,
+    entries: Box<[Entry]>,
+    rare: Box<[Rare]>,
     file: File,
 }
 
@@ -17,7 +18,8 @@ impl Memory {
     pub(super) fn create(sets: usize, _secret: [u64; 2]) -> io::Result<Self> {
         Ok(Self {
             headers: (0..sets).map(|_| Header::vacant()).collect(),
-            slots: (0..sets).map(|_| Slots::vacant()).collect(),
+            entries: (0..sets * WAYS).map(|_| Entry::vacant()).collect(),
+            rare: (0..sets * WAYS).map(|_| Rare::vacant()).collect(),
             file: File::open("/dev/null")?,
         })
     }
@@ -30,13 +32,15 @@ impl Memory {
         &self.headers
     }
 
-    pub(super) fn slots(&self) -> &[Slots] {
-        &self.slots
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn rare(&self) -> &[Rare] {
+        &self.rare
     }
 
     pub(super) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
-
-pub(super) fn prefetch<T>(_place: &T) {}

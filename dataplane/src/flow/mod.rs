@@ -21,6 +21,7 @@ mod memory;
 mod memory;
 mod relayed;
 mod ruling;
+mod set;
 mod state;
 mod stamp;
 mod sync;

@@ -1,7 +1,8 @@
 //! A flow's protocol state as one word, and the TCP connection as the words of an entry.
 
-use super::entry::{Class, Entry, Rare, Set, WAYS};
+use super::entry::{Class, Entry, Rare};
 use super::key::Orientation;
+use super::set::Set;
 use super::sync::{AtomicU32, Ordering::Relaxed};
 use super::tcp::{self, Connection, Note, Peer, Phase, Step};
 use super::timeouts;
@@ -255,10 +256,6 @@ impl Set<'_> {
         } else {
             Class::from_bits(self.header.classes[way].load(Relaxed))
         }
-    }
-
-    pub(super) const fn ways() -> core::ops::Range<usize> {
-        0..WAYS
     }
 }
 

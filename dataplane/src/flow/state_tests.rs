@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::entry::Slots;
+use crate::flow::entry::{Entry, Rare};
 use crate::headers::{Ports, flags};
 
 fn peers() -> impl Strategy<Value = Peer> {
@@ -48,9 +48,9 @@ proptest! {
             liberal: flags[4],
             note,
         };
-        let slots = Slots::vacant();
-        store(&slots.entries[0], &slots.rare[0], &connection);
-        prop_assert_eq!(load(&slots.entries[0], &slots.rare[0]), Some(connection));
+        let (entry, rare) = (Entry::vacant(), Rare::vacant());
+        store(&entry, &rare, &connection);
+        prop_assert_eq!(load(&entry, &rare), Some(connection));
     }
 }
 
@@ -108,13 +108,13 @@ proptest! {
             note,
         };
         let from = Orientation::from_bit(u32::from(from));
-        let slots = Slots::vacant();
-        store(&slots.entries[0], &slots.rare[0], &connection);
-        if let Some(step) = step_plain(&slots.entries[0], from, &segment) {
+        let (entry, rare) = (Entry::vacant(), Rare::vacant());
+        store(&entry, &rare, &connection);
+        if let Some(step) = step_plain(&entry, from, &segment) {
             prop_assert_eq!(connection.step(from, &segment), step);
         }
         // Unchanged if the short way was not taken.
-        prop_assert_eq!(load(&slots.entries[0], &slots.rare[0]), Some(connection));
+        prop_assert_eq!(load(&entry, &rare), Some(connection));
     }
 }
 
@@ -133,16 +133,12 @@ fn the_usual_acknowledgement_takes_the_short_way() {
     let answer = Tcp { flags: flags::SYN | flags::ACK, sequence: 500, acknowledgement: 101, ..syn };
     connection.step(Orientation::FromSecond, &answer).unwrap();
     let ack = Tcp { flags: flags::ACK, sequence: 101, acknowledgement: 501, ..syn };
-    let slots = Slots::vacant();
-    store(&slots.entries[0], &slots.rare[0], &connection);
-    assert_eq!(
-        step_plain(&slots.entries[0], Orientation::FromFirst, &ack),
-        None,
-        "the handshake is not complete"
-    );
+    let (entry, rare) = (Entry::vacant(), Rare::vacant());
+    store(&entry, &rare, &connection);
+    assert_eq!(step_plain(&entry, Orientation::FromFirst, &ack), None, "the handshake is not complete");
     connection.step(Orientation::FromFirst, &ack).unwrap();
-    store(&slots.entries[0], &slots.rare[0], &connection);
-    let step = step_plain(&slots.entries[0], Orientation::FromFirst, &ack);
+    store(&entry, &rare, &connection);
+    let step = step_plain(&entry, Orientation::FromFirst, &ack);
     assert_eq!(step, Some(Ok(Step::Pass)));
 }
 

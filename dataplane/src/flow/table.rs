@@ -12,18 +12,20 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::entry::{Class, Entry, Set, Unavailable, WAYS, generation};
+use super::entry::{Class, Entry, Unavailable, WAYS, generation};
 use super::fill::write;
 use super::handle::FlowHandle;
 use super::hash::{FlowHash, HashKey};
 use super::key::{FlowKey, Orientation};
-use super::memory::{Memory, prefetch};
+use super::memory::Memory;
+use super::set::Set;
 use super::stamp::Stamp;
 use super::state::State;
 use super::sync::{CLAIM_TRIES, Ordering, pause};
 use super::tcp::Connection;
 use super::view::FlowView;
 use crate::clock::Now;
+use crate::prefetch::prefetch;
 use crate::verdict::{DropReason, Epoch, RuleId, Terms};
 
 /// The live flows of all wires.
@@ -124,8 +126,8 @@ impl FlowTable {
         for set in table.sets() {
             set.header.claim.store(0, Ordering::Relaxed);
             for way in Set::ways() {
-                let abandoned = set.slots.entries[way].abandon_claim();
-                if abandoned || Entry::occupied(set.slots.entries[way].control()) == Some(false) {
+                let abandoned = set.entry(way).abandon_claim();
+                if abandoned || Entry::occupied(set.entry(way).control()) == Some(false) {
                     set.header.tags.set(way, 0);
                 }
             }
@@ -151,11 +153,11 @@ impl FlowTable {
 
     #[inline(always)]
     pub(super) fn set(&self, index: usize) -> Set<'_> {
-        Set { header: &self.memory.headers()[index], slots: &self.memory.slots()[index] }
+        Set::of(&self.memory, index)
     }
 
     pub(super) fn sets(&self) -> impl Iterator<Item = Set<'_>> + '_ {
-        self.memory.headers().iter().zip(self.memory.slots()).map(|(header, slots)| Set { header, slots })
+        (0..self.set_count()).map(|index| self.set(index))
     }
 
     /// Hashes a key: once per packet, before [`FlowTable::prefetch`] and [`FlowTable::find`].
@@ -200,7 +202,7 @@ impl FlowTable {
 
     #[inline(always)]
     fn fetch(&self, set: usize, way: usize) -> Slot {
-        let entry = &self.memory.slots()[set].entries[way];
+        let entry = self.set(set).entry(way);
         prefetch(entry);
         prefetch(&entry.peers);
         #[expect(clippy::cast_possible_truncation, reason = "at most 2^24 sets of 8")]
@@ -256,7 +258,7 @@ impl FlowTable {
                 Some(handle) => return Ok(Inserted { handle, fresh: false, evicted: None }),
                 None => choose(sets, now.as_millis32())?,
             };
-            let entry = &set.slots.entries[way];
+            let entry = set.entry(way);
             let control = entry.control();
             let Some(live) = Entry::occupied(control) else {
                 pause();
@@ -311,7 +313,7 @@ impl<'t> Set<'t> {
     #[inline(always)]
     fn find(self, way: usize, words: &[u64; 5]) -> Option<FlowHandle<'t>> {
         let read = |entry: &Entry| (entry.stamp.load(Ordering::Relaxed), entry.state.load(Ordering::Relaxed));
-        let (live, (stamp, state)) = self.slots.entries[way].holds(words, read)?;
+        let (live, (stamp, state)) = self.entry(way).holds(words, read)?;
         Some(FlowHandle::new(self, way, live, Stamp::from_bits(stamp), State::from_bits(state)))
     }
 }

@@ -1,7 +1,8 @@
 //! What of a flow's counters the control thread was told, so that a flow that lives for long is told of while it does
 //! and each of its packets once.
 
-use super::entry::{Entry, Rare, Set, generation};
+use super::entry::{Entry, Rare, generation};
+use super::set::Set;
 use super::stamp::Stamp;
 use super::state::is_past;
 use super::sync::Ordering::Relaxed;
@@ -68,7 +69,7 @@ impl FlowTable {
 impl Set<'_> {
     /// Whether a flow was taken, if there is one to tell.
     fn tell(&self, way: usize, now: u32, age: u32, tell: &mut impl FnMut(&FlowView) -> bool) -> Option<bool> {
-        let (entry, rare) = (&self.slots.entries[way], &self.slots.rare[way]);
+        let (entry, rare) = (self.entry(way), self.rare(way));
         // One that was told before is old enough, also when its opening lies further back than the clock's half.
         let young = || !is_past(rare.opened.load(Relaxed).wrapping_add(age), now) && !rare.was_told();
         // What is over is left to the sweep, which tells all of it.

@@ -1,8 +1,9 @@
 //! Reading and ending flows in bulk: snapshots for the control thread, expiry for the workers.
 
-use super::entry::{Class, Entry, NO_RULE, Set, generation};
+use super::entry::{Class, Entry, NO_RULE, generation};
 use super::handshake::{self, Handshake, RoundTrip};
 use super::key::{FlowKey, Orientation};
+use super::set::Set;
 use super::stamp::Stamp;
 use super::state::{State, is_past};
 use super::sync::Ordering::Relaxed;
@@ -57,19 +58,19 @@ pub struct FlowView {
 impl FlowView {
     /// The flow in a slot, or `None` if it is vacant or kept busy.
     fn read(set: Set<'_>, way: usize) -> Option<Self> {
-        let (generation, view) = set.slots.entries[way].snapshot(|_| Self::copy(set, way, 0)).ok()??;
+        let (generation, view) = set.entry(way).snapshot(|_| Self::copy(set, way, 0)).ok()??;
         Some(Self { generation, ..view })
     }
 
     /// The words of a slot as they are now: of one instant only if nobody writes them meanwhile.
     pub(super) fn copy(set: Set<'_>, way: usize, generation: u32) -> Self {
-        let entry = &set.slots.entries[way];
+        let entry = set.entry(way);
         let words = core::array::from_fn(|at| entry.key[at].load(Relaxed));
         let stamp = Stamp::from_bits(entry.stamp.load(Relaxed));
         let state = State::from_bits(entry.state.load(Relaxed));
         let potential = entry.potential.load(Relaxed);
         let deadline = set.header.deadlines[way].load(Relaxed);
-        let rare = &set.slots.rare[way];
+        let rare = set.rare(way);
         let opened = rare.opened.load(Relaxed);
         let packets = core::array::from_fn(|at| entry.packets[at].load(Relaxed));
         let bytes = core::array::from_fn(|at| entry.bytes[at].load(Relaxed));
@@ -183,12 +184,12 @@ impl Set<'_> {
         if self.header.tags.get(way) == 0 || !expired() {
             return None;
         }
-        let control = self.slots.entries[way].control();
+        let control = self.entry(way).control();
         // Again, now that `control` tells whether anything changes from here on.
         if Entry::occupied(control) != Some(true) || !expired() {
             return None;
         }
-        let _vacated = self.slots.entries[way].take(control)?;
+        let _vacated = self.entry(way).take(control)?;
         self.header.tags.set(way, 0);
         Some(FlowView::copy(*self, way, generation(control)))
     }

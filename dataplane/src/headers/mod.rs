@@ -228,7 +228,7 @@ pub struct Neighbour {
 ///
 /// # Errors
 /// The reason the frame cannot be judged; the frame is untouched.
-#[inline]
+#[inline(always)]
 pub fn parse(frame: &[u8]) -> Result<Headers, DropReason> {
     use ethernet::ether_type;
     // Offsets are 16 bits wide; a UMEM chunk is smaller anyway.

@@ -292,6 +292,7 @@ impl Judge<'_> {
 }
 
 /// Lets the flow take its next packet into account.
+#[inline(always)]
 fn follow(
     handle: &FlowHandle<'_>,
     sender: Orientation,

@@ -29,6 +29,7 @@ const UNSAFE_LEAVES: &[&str] = &[
     "dataplane/src/frame/umem.rs",
     "dataplane/src/frame/xsk/",
     "dataplane/src/flow/memory.rs",
+    "dataplane/src/prefetch.rs",
     "dataplane/src/proxy/uring/",
     "tools/conformance/tests/allocations.rs",
     "tools/conformance/tests/proxy_allocations.rs",

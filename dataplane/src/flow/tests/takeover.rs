@@ -36,7 +36,7 @@ fn claims_of_the_dead_are_released() {
     }
     let (set, way) = find(&old, &udp(2), at(1)).unwrap().slot();
     set.header.claim.store(1, core::sync::atomic::Ordering::Relaxed);
-    let claim = set.slots.entries[way].take(set.slots.entries[way].control()).unwrap();
+    let claim = set.entry(way).take(set.entry(way).control()).unwrap();
     core::mem::forget(claim);
     let table = FlowTable::adopt(old.file().try_clone_to_owned().unwrap()).unwrap();
     assert!(find(&table, &udp(2), at(1)).is_none());
