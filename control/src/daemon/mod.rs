@@ -43,6 +43,9 @@ pub struct Options {
     pub policy_from_config: bool,
     /// Take the place of the daemon that listens on the configuration's socket, if one does.
     pub take_over: bool,
+    /// Gives memory that is not needed any more back to the kernel: called on the control thread once the daemon is ready,
+    /// which takes tens of MB for a moment, and every minute.
+    pub give_back: Option<fn()>,
 }
 
 /// Why the daemon did not start, or did not stop cleanly.
@@ -136,7 +139,8 @@ async fn serve(config: Config, options: Options) -> Result<(), DaemonError> {
     }
     inherited.close();
     // 4. The socket: who can ask gets an answer about wires that work.
-    let work = Work { engine, wires, proxies, policy: config.policy.clone() };
+    let policy = config.policy.clone();
+    let work = Work { engine, wires, proxies, policy, give_back: options.give_back };
     let (server, mut successors) = match Server::open(&config, &work, started) {
         Ok(open) => open,
         Err(error) => {

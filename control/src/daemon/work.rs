@@ -16,8 +16,8 @@ use crate::engine::{Engine, Terms, config_author, config_files};
 
 /// How often the regular work is done.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// How often the flow records are saved: what a crash loses of them.
-const SAVE: Duration = Duration::from_secs(60);
+/// How often the flow records are saved, which is what a crash loses of them, and memory is given back.
+const KEEP_HOUSE: Duration = Duration::from_secs(60);
 /// How often it is looked whether all workers live.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often the watchdog is told that the control thread lives, if systemd asks for it: at most this, and never
@@ -34,6 +34,7 @@ pub(super) struct Work {
     pub(super) wires: Wires,
     pub(super) proxies: Proxies,
     pub(super) policy: Vec<PathBuf>,
+    pub(super) give_back: Option<fn()>,
 }
 
 /// In which part of its life a daemon is.
@@ -68,8 +69,8 @@ impl Work {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut save = interval(SAVE);
-        save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keep_house = interval(KEEP_HOUSE);
+        keep_house.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let allowed = sd_notify::watchdog_enabled();
         let mut watchdog = interval(allowed.map_or(WATCHDOG, |allowed| WATCHDOG.min(allowed / 2)));
         let own = phase != Phase::Followed;
@@ -80,10 +81,7 @@ impl Work {
                         return Ended::Stop;
                     }
                 }
-                _ = save.tick(), if own => {
-                    let engine = Arc::clone(&self.engine);
-                    tokio::task::spawn_blocking(move || engine.save_records());
-                }
+                _ = keep_house.tick() => self.keep_house(own),
                 _ = look.tick(), if phase == Phase::Serving => {
                     dead = [self.wires.watch(dead[0]), self.proxies.watch(dead[1])];
                 }
@@ -93,6 +91,17 @@ impl Work {
                 _ = signals.interrupt.recv() => return Ended::Stop,
                 Some(asking) = successors.recv(), if phase == Phase::Serving => return Ended::Asked(asking),
             }
+        }
+    }
+
+    /// What is done at the start and once a minute; `own` says whether the state directory is this process's.
+    fn keep_house(&self, own: bool) {
+        if let Some(give_back) = self.give_back {
+            give_back();
+        }
+        if own {
+            let engine = Arc::clone(&self.engine);
+            tokio::task::spawn_blocking(move || engine.save_records());
         }
     }
 

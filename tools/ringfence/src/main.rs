@@ -2,6 +2,7 @@
 //!
 //! Exit status of every command: 0 done; 1 refused or failed, with a message on stderr; 2 bad usage.
 
+mod allocator;
 mod cli;
 mod client;
 mod demo;
@@ -12,9 +13,6 @@ mod top;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse().command) {

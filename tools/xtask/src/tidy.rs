@@ -31,6 +31,7 @@ const UNSAFE_LEAVES: &[&str] = &[
     "dataplane/src/flow/memory.rs",
     "dataplane/src/prefetch.rs",
     "dataplane/src/proxy/uring/",
+    "tools/ringfence/src/allocator.rs",
     "tools/conformance/tests/allocations.rs",
     "tools/conformance/tests/proxy_allocations.rs",
 ];

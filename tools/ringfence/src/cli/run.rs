@@ -4,6 +4,7 @@ use control::config::Config;
 use control::daemon::{self, Options};
 
 use super::{RunArgs, print};
+use crate::allocator;
 use crate::outcome::{Failure, Outcome};
 
 /// Reads the configuration and runs until it is told to stop.
@@ -21,6 +22,10 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
         .with_ansi(print::color())
         .with_target(false)
         .init();
-    daemon::run(config, Options { policy_from_config: args.policy_from_config, take_over: args.take_over })
-        .map_err(Failure::failed)
+    let options = Options {
+        policy_from_config: args.policy_from_config,
+        take_over: args.take_over,
+        give_back: Some(allocator::give_back),
+    };
+    daemon::run(config, options).map_err(Failure::failed)
 }
