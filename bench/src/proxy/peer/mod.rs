@@ -123,7 +123,10 @@ impl Candidate {
         let Some((program, argument)) = self.program(tools) else { return Ok(None) };
         let version = said(&program.to_string_lossy(), &[argument]);
         // Some begin with the path they were called by, which is nobody's business.
-        let version = version.map(|version| version.replace(&*program.to_string_lossy(), self.name()));
+        let version = match program.components().count() > 1 {
+            true => version.map(|version| version.replace(&*program.to_string_lossy(), self.name())),
+            false => version,
+        };
         version.map(Some).ok_or_else(|| format!("{} cannot be run", program.display()))
     }
 
