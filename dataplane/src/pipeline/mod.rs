@@ -161,7 +161,8 @@ impl Stage for Pipeline {
         let snapshot = reader.read();
         path.tapped.begin(&path.records, arrival.wire);
         // Each turn takes another step with each of three groups. What a step makes the processor fetch (the frames, the
-        // headers of the flow table, its entries) arrives while the other groups take theirs.
+        // headers of the flow table, its entries) arrives while the other groups take theirs. The last step stands first: each
+        // makes room for the one before it.
         let [mut fresh, mut read, mut sought] = groups.each_mut();
         let mut frames = batch.drain(..);
         loop {
@@ -181,7 +182,6 @@ impl Stage for Pipeline {
                 break;
             }
         }
-        drop(frames);
         path.copy_forwarded(umem, snapshot, arrival.now, out);
         path.counters.held.set(path.fragments.held() as u64);
     }

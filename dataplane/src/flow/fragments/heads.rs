@@ -56,7 +56,7 @@ impl FragmentHeads {
         let now = steps(now.as_millis32());
         let rank = |slot: &&AtomicU64| {
             let old = slot.load(Ordering::Relaxed);
-            if old != 0 && (old ^ hash) & TAG == 0 {
+            if is_of(old, hash) {
                 0
             } else if old == 0 || left(old, now).is_none() {
                 1
@@ -75,7 +75,7 @@ impl FragmentHeads {
     pub(super) fn withdraw(&self, hash: u64) {
         for slot in self.set(hash) {
             let word = slot.load(Ordering::Relaxed);
-            if word != 0 && (word ^ hash) & TAG == 0 {
+            if is_of(word, hash) {
                 // Relaxed: the word is the whole message. A failure is the verdict on the id's next datagram.
                 let _ = slot.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
@@ -86,7 +86,7 @@ impl FragmentHeads {
     pub(super) fn find(&self, hash: u64, now: Now) -> Option<(Result<(), DropReason>, u16)> {
         let now = steps(now.as_millis32());
         let words = self.set(hash).iter().map(|slot| slot.load(Ordering::Relaxed));
-        let word = words.into_iter().find(|word| *word != 0 && (word ^ hash) & TAG == 0)?;
+        let word = words.into_iter().find(|word| is_of(*word, hash))?;
         left(word, now)?;
         let verdict = match word >> 16 & 0xff {
             0 => Ok(()),
@@ -94,6 +94,11 @@ impl FragmentHeads {
         };
         Some((verdict, u16::try_from((word >> 24 & 0x1fff) * 8).ok()?))
     }
+}
+
+/// Whether a word is the verdict on the datagram with this hash.
+const fn is_of(word: u64, hash: u64) -> bool {
+    word != 0 && (word ^ hash) & TAG == 0
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "wraps on purpose")]
