@@ -153,6 +153,15 @@ impl Bed {
         any.unwrap().port()
     }
 
+    /// Whether the program on a UDP port of the daemon's namespace has read all that came (`rx_queue`, proc(5)).
+    pub(crate) fn has_read(&self, port: u16) -> bool {
+        let table = self.wire.run(|| fs::read_to_string("/proc/thread-self/net/udp").unwrap()).unwrap();
+        let ends = format!(":{port:04X}");
+        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let socket = sockets.find(|fields| fields[1].ends_with(&ends)).expect("somebody listens");
+        socket[4].ends_with(":00000000")
+    }
+
     /// A whole connection from web to db that ends with a reset: `bytes` there and back.
     pub(crate) fn connection(&self, db: &str, bytes: usize) {
         let db: IpAddr = db.parse().unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -93,10 +94,24 @@ fn labels(labels: &Value) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
+/// tshark's own words of a capture of what went to the collector on `port`.
+fn dissect(capture: &Path, port: u16) -> Command {
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(capture).args(["-d", &format!("udp.port=={port},cflow"), "-V"]);
+    command
+}
+
+/// How many flow records a capture has that may still be written to.
+pub(crate) fn captured(capture: &Path, port: u16) -> usize {
+    let shown = dissect(capture, port).output().unwrap();
+    records(&String::from_utf8_lossy(&shown.stdout)).len()
+}
+
 /// What tshark read off the wire to the collector: each event, with every word of policy.
 pub(crate) fn tshark(capture: &Path, port: u16, lines: &[Value]) {
-    let dissect = format!("udp.port=={port},cflow");
-    let text = said("tshark", &["-r", capture.to_str().unwrap(), "-d", &dissect, "-V"]);
+    let shown = dissect(capture, port).output().unwrap();
+    assert!(shown.status.success(), "{shown:?}");
+    let text = String::from_utf8(shown.stdout).unwrap();
     assert!(!text.contains("Malformed") && !text.contains("No template found"), "{text}");
     assert!(text.contains("Observation Domain Id: 42"));
     for name in ["ringfenceRule", "ringfenceSourceLabels"] {

@@ -6,7 +6,7 @@ use lab::skip_unprivileged;
 use rustix::process::Signal;
 
 use super::bed::{Bed, json_lines, until};
-use super::consumers::{nfdump, tshark};
+use super::consumers::{captured, nfdump, tshark};
 
 #[test]
 #[ignore = "needs nfdump and tshark"]
@@ -50,10 +50,15 @@ fn collectors_read_what_happened_on_the_wire() {
     let shown = String::from_utf8(bed.ask(&["status"]).stdout).unwrap();
     assert!(shown.contains("EXPORTER") && shown.contains(&format!("udp 127.0.0.1:{port}")), "{shown}");
     assert!(daemon.stop(Signal::TERM).success());
+    // Whoever is stopped loses what it has not read: the kernel hands captured frames on in blocks.
+    let lines = json_lines(&bed.file("flows.jsonl"));
+    until("the collector", || bed.has_read(port).then_some(()));
+    until("the capture of every event", || {
+        (captured(&bed.file("lo.pcapng"), port) == lines.len()).then_some(())
+    });
     nfcapd.stop(Signal::TERM);
     sniffer.stop(Signal::INT);
 
-    let lines = json_lines(&bed.file("flows.jsonl"));
     let told = |event: &str, service: &str, source: &str| {
         let of = |line: &&serde_json::Value| {
             line["event"] == event && line["service"] == service && line["source"]["address"] == source
