@@ -40,7 +40,7 @@ fn run(arguments: &[&str]) -> Output {
 /// Starts a demo and waits until its network stands.
 fn start(arguments: &[&str]) -> Child {
     let child = demo(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !names_with_prefix(PREFIX).contains(&"rf-demo-stranger".to_owned()) {
         assert!(Instant::now() < deadline, "the demo builds no network");
         thread::sleep(Duration::from_millis(10));
@@ -135,9 +135,15 @@ fn the_readmes_changes_are_real() {
     }
     let _turn = turn();
     let socket = "/run/rf-demo/ringfence.sock";
-    let mut child = demo(&["--serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = demo(&["--serve"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("The lab stays up")), "the lab does not stay up");
+    let mut before = Vec::new();
+    let up = said.by_ref().map_while(Result::ok).any(|line| {
+        let up = line.contains("The lab stays up");
+        before.push(line);
+        up
+    });
+    assert!(up, "the lab does not stay up:\n{}", before.join("\n"));
     let map = said.by_ref().map_while(Result::ok).find(|line| line.trim().starts_with("http://127.0.0.1:"));
     the_page_is_there(map.expect("the address of the map page").trim());
     thread::spawn(move || said.for_each(drop));

@@ -19,9 +19,10 @@ use crate::client;
 use crate::outcome::Failure;
 
 /// How long the daemon may take from its start until it answers with its wires working.
-const READY_WITHIN: Duration = Duration::from_secs(15);
-/// How long it may take to end when asked to.
-const END_WITHIN: Duration = Duration::from_secs(3);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take to end when asked to: where all CPUs are busy, the kernel takes a second or more to detach each
+/// XDP program (`synchronize_rcu_expedited` below `veth_napi_del_range`), and there are twelve.
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// A policy that the daemon took.
 #[derive(Clone, Copy, Debug)]

@@ -67,7 +67,7 @@ impl Bed {
         let mut command = self.middle.command(env!("CARGO_BIN_EXE_ringfence").as_ref());
         command.arg("run").arg("--config").arg(self.scratch.0.join("ringfence.yaml"));
         self.daemon = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.ask(&["status", "--json"]).status.success() {
             let log = std::fs::read_to_string(self.scratch.0.join("log")).unwrap();
             assert!(Instant::now() < deadline, "the daemon does not answer: {log}");
@@ -136,7 +136,7 @@ impl Bed {
     fn capture_into(&self, path: &Path, arguments: &[&str]) -> Child {
         let file = ["-w", path.to_str().unwrap()];
         let mut child = self.capture(&[arguments, &file].concat());
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
             assert!(child.try_wait().unwrap().is_none(), "it ended");
             assert!(Instant::now() < deadline, "it does not begin");
@@ -273,7 +273,7 @@ fn a_live_flow_is_recorded_while_it_lives() {
     let bed = Bed::new("live", "records: {update_s: 1}\n");
     assert!(bed.echoes());
     let socket = bed.client.run(|| UdpSocket::bind("10.8.0.1:4444")).unwrap().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(40);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         socket.send_to(&[1; 1000], "10.8.0.2:7").unwrap();
         sleep(Duration::from_millis(100));

@@ -19,7 +19,7 @@ pub(crate) use folder::Folder;
 pub(crate) const CONFIG: &str = "policy: [policy.yaml]\nstate_dir: state\nsocket: {path: s.sock}\n";
 
 /// Longer than a daemon takes to end when it is told to.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A daemon and its folder; both end with the test.
 pub(crate) struct Daemon {

@@ -21,4 +21,4 @@ mod web;
 use std::time::Duration;
 
 /// Longer than anything here takes, unless it does not come.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);

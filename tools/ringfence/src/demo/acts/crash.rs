@@ -14,7 +14,7 @@ use crate::demo::traffic::probe::PATIENT;
 use crate::demo::traffic::turns::Turns;
 
 /// How long a connection may take to notice that the wire works again.
-const RESUMED_WITHIN: Duration = Duration::from_secs(10);
+const RESUMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Kills the daemon, looks what passes, starts it again with a policy file that is broken: what was published last
 /// must be in force.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use lab::{LabError, Namespace};
 
+use super::probe::PATIENT;
+
 /// How often a server looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -86,7 +88,7 @@ fn echo(mut stream: TcpStream, stop: &AtomicBool) {
     if stream.set_nonblocking(false).is_err()
         || stream.set_nodelay(true).is_err()
         || stream.set_read_timeout(Some(LOOK)).is_err()
-        || stream.set_write_timeout(Some(Duration::from_secs(2))).is_err()
+        || stream.set_write_timeout(Some(PATIENT)).is_err()
     {
         return;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use lab::{LabError, Namespace};
 
 use super::pattern;
+use super::probe::PATIENT;
 
 /// How often the server looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(2);
@@ -72,8 +73,8 @@ fn serve(listener: &TcpListener, stop: &AtomicBool, connections: &AtomicU64) {
 
 fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(PATIENT))?;
+    stream.set_write_timeout(Some(PATIENT))?;
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut bytes = [0; 512];

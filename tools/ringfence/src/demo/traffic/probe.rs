@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use super::pattern;
 
 /// How long a probe that should get through may take: far more than it needs, for slow machines.
-pub(crate) const PATIENT: Duration = Duration::from_secs(3);
+pub(crate) const PATIENT: Duration = Duration::from_secs(10);
 /// How long silence must last to be believed. The deciding proof is that nothing arrived at the far end.
 pub(crate) const BRIEF: Duration = Duration::from_millis(300);
 
