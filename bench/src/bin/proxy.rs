@@ -1,6 +1,6 @@
 //! `cargo run --release -p bench --bin proxy`: ringfence's proxy beside its peers, one proxy core, in one run.
 //!
-//! Needs root, two CPUs, `ip`, `setpriv`, `taskset` and `chrt` (util-linux). Everything takes place in a network namespace of its own, which is
+//! Needs root, two CPUs, `ip`, `setpriv`, `taskset` and `chrt` (util-linux). Everything takes place in network namespaces of its own, which are
 //! removed again.
 
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use bench::proxy::idle::{self, Idle};
 use bench::proxy::peer::{Candidate, Process, Tools};
 use bench::proxy::record::{Record, Round, Summary};
 use bench::proxy::row::Row;
-use bench::proxy::{load, relay, site, trial};
+use bench::proxy::site::{PREFIX, Site};
+use bench::proxy::{load, relay, trial};
 use clap::{Parser, Subcommand, ValueEnum as _};
 use lab::{LabLock, missing, remove_leftovers};
 
-const PREFIX: &str = "rf-prxbench-";
 /// Milliseconds before a trial is measured.
 const WARM_UP: u64 = 250;
 
@@ -44,6 +44,10 @@ struct Arguments {
     /// Idle connections whose memory is weighed, once for each candidate; 0 for none.
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     idle: u32,
+    /// Puts clients and back ends on a host of their own behind a cable, each host's receiving on its own CPU, in
+    /// place of all on loopback.
+    #[arg(long)]
+    cable: bool,
     /// Writes the record with every trial to this file.
     #[arg(long, alias = "json")]
     out: Option<PathBuf>,
@@ -124,8 +128,8 @@ fn compare(arguments: &Arguments) -> Result<(), MeasureError> {
         open_files,
     };
     let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
-    let namespace = site::build(&format!("{PREFIX}lo"))?;
-    let ran = namespace.run(|| Comparison::of(arguments, tools, folder.clone())?.run())?;
+    let site = Site::build(arguments.cable)?;
+    let ran = site.middle.run(|| Comparison::of(arguments, tools, folder.clone())?.run())?;
     let _ = std::fs::remove_dir_all(&folder);
     let record = ran?;
     if let Some(path) = &arguments.out {

@@ -1,5 +1,5 @@
-//! The comparison of proxies: clients and back ends on one CPU, a proxy on the other, all in one network namespace with
-//! nothing but loopback.
+//! The comparison of proxies: clients and back ends on one CPU, a proxy on the other; on one host with nothing but
+//! loopback, or on two with a cable between.
 //!
 //! ```text
 //!   CPU 0   clients 10.1.0.0/16 ─────┐           ┌───► back ends 10.3.0.1..16:9000

@@ -1,11 +1,16 @@
-//! Where the comparison takes place: one network namespace with loopback, and its addresses.
+//! Where the comparison takes place. Without a cable, all are on one host and loopback: whoever sends also does the
+//! kernel's work of receiving. With one, clients and back ends are on a host of their own, and each host's receiving is
+//! done by its own CPU, as if both had a network card: all of a proxy's work is then on the proxy's CPU.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 
-use lab::Namespace;
+use lab::{End, Namespace, veth};
 
-use crate::measure::MeasureError;
+use crate::measure::{CPU_CANDIDATE, CPU_ENDS, MeasureError};
 
+/// What the names of the namespaces begin with.
+pub const PREFIX: &str = "rf-prxbench-";
 /// The first two bytes of clients that policy lets through.
 pub const ALLOWED: [u8; 2] = [10, 1];
 /// The first two bytes of clients that it does not.
@@ -14,11 +19,16 @@ pub const DENIED: [u8; 2] = [10, 2];
 const SERVERS: u8 = 16;
 const SERVER_PORT: u16 = 9000;
 const PROXY: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
+/// Back ends on the proxies' host.
+const BESIDE: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
 const FIRST_PORT: u16 = 8000;
 /// Instances of one candidate at a time, at most: further ones would listen among the back ends' ports.
 pub const INSTANCES: u16 = 20;
+const ENDS: &str = "ends";
+const MIDDLE: &str = "middle";
+const LINK: &str = "eth0";
 
-/// Settings of the namespace: ports and queues for tens of thousands of connections.
+/// Settings of both hosts: ports and queues for tens of thousands of connections.
 const SETTINGS: [(&str, &str); 4] = [
     ("net/ipv4/ip_local_port_range", "10000 65535"),
     ("net/core/somaxconn", "65535"),
@@ -27,20 +37,64 @@ const SETTINGS: [(&str, &str); 4] = [
     ("net/ipv4/tcp_tw_reuse", "1"),
 ];
 
-/// Makes the namespace.
-///
-/// # Errors
-/// If `ip` or a setting is refused.
-pub fn build(name: &str) -> Result<Namespace, MeasureError> {
-    let namespace = Namespace::create(name)?;
+/// The hosts. Removed when dropped.
+#[derive(Debug)]
+pub struct Site {
+    /// Proxies, and without a cable everybody.
+    pub middle: Namespace,
+    _ends: Option<Namespace>,
+}
+
+impl Site {
+    /// Makes one host, or two and a cable.
+    ///
+    /// # Errors
+    /// If `ip` or a setting is refused.
+    pub fn build(cable: bool) -> Result<Self, MeasureError> {
+        let middle = host(MIDDLE)?;
+        middle.address("lo", "10.8.0.1/16")?;
+        if !cable {
+            give_networks(&middle)?;
+            return Ok(Self { middle, _ends: None });
+        }
+        let ends = host(ENDS)?;
+        give_networks(&ends)?;
+        veth(&End::new(&ends, LINK), &End::new(&middle, LINK))?;
+        for (host, address, networks, via, cpu) in [
+            (&ends, "10.9.0.1/30", "10.8.0.0/16", "10.9.0.2", CPU_ENDS),
+            (&middle, "10.9.0.2/30", "10.0.0.0/14", "10.9.0.1", CPU_CANDIDATE),
+        ] {
+            host.address(LINK, address)?;
+            host.ip(&format!("route add {networks} via {via}"))?;
+            let steer = format!("echo {:x} > /sys/class/net/{LINK}/queues/rx-0/rps_cpus", 1 << cpu);
+            if !host.command("sh".as_ref()).args(["-c", &steer]).status()?.success() {
+                return Err("the kernel cannot steer what is received to one CPU".into());
+            }
+        }
+        Ok(Self { middle, _ends: Some(ends) })
+    }
+}
+
+fn host(name: &str) -> Result<Namespace, MeasureError> {
+    let host = Namespace::create(&format!("{PREFIX}{name}"))?;
     for (key, value) in SETTINGS {
-        namespace.set(key, value)?;
+        host.set(key, value)?;
     }
-    // On loopback an address makes its whole network local.
-    for network in ["10.1.0.1/16", "10.2.0.1/16", "10.3.0.1/16", "10.8.0.1/16"] {
-        namespace.address("lo", network)?;
+    Ok(host)
+}
+
+/// The addresses of clients and back ends: on loopback an address makes its whole network local.
+fn give_networks(host: &Namespace) -> Result<(), MeasureError> {
+    for network in ["10.1.0.1/16", "10.2.0.1/16", "10.3.0.1/16"] {
+        host.address("lo", network)?;
     }
-    Ok(namespace)
+    Ok(())
+}
+
+/// The file of the namespace of clients and back ends, if they are on a host of their own.
+#[must_use]
+pub fn ends() -> Option<PathBuf> {
+    Some(PathBuf::from(format!("/run/netns/{PREFIX}{ENDS}"))).filter(|file| file.exists())
 }
 
 /// Where the back ends of the load with this number listen.
@@ -48,6 +102,12 @@ pub fn build(name: &str) -> Result<Namespace, MeasureError> {
 pub fn servers(instance: u16) -> Vec<SocketAddrV4> {
     let at = |host| SocketAddrV4::new(Ipv4Addr::new(10, 3, 0, host), SERVER_PORT + instance);
     (1..=SERVERS).map(at).collect()
+}
+
+/// Where a back end on the proxies' host listens.
+#[must_use]
+pub const fn beside() -> SocketAddrV4 {
+    SocketAddrV4::new(BESIDE, SERVER_PORT)
 }
 
 /// Where the proxy of this kind and number listens.

@@ -35,13 +35,14 @@ pub struct Trial {
 #[must_use]
 pub fn plan(candidate: Candidate, instance: u16, work: Work, [warm_up, measured]: [u64; 2]) -> Plan {
     let denied = matches!(work, Work::Denied { .. });
-    let serving = if candidate == Candidate::Direct { Serving::Beside } else { Serving::Here };
+    let direct = candidate == Candidate::Direct;
     Plan {
         work,
         target: candidate.target(instance),
         network: if denied { site::DENIED } else { site::ALLOWED },
-        servers: site::servers(instance),
-        serving,
+        servers: if direct { vec![site::beside()] } else { site::servers(instance) },
+        serving: if direct { Serving::Beside } else { Serving::Here },
+        host: site::ends(),
         warm_up,
         measured,
         limit: None,

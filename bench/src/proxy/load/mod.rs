@@ -9,8 +9,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddrV4;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::measure::canary::jiffies;
 use crate::measure::{CPU_CANDIDATE, CPU_ENDS, MeasureError, pin};
@@ -95,11 +98,15 @@ impl<'a> Load<'a> {
         let counts = Arc::new(Counts::default());
         let answer = if plan.work.is_bulk() { Answer::Discard } else { Answer::Echo(plan.work.bytes()) };
         let (mut server, mut beside) = (None, None);
-        match plan.serving {
-            Serving::Here => {
-                server = Some(Server::listen(&poll, &plan.servers, answer, Arc::clone(&counts))?);
-            }
-            Serving::Beside => beside = Some(Beside::start(&plan.servers, answer, &counts)?),
+        if plan.serving == Serving::Beside {
+            beside = Some(Beside::start(&plan.servers, answer, &counts)?);
+        }
+        // Back ends beside stay where this process was started.
+        if let Some(host) = &plan.host {
+            move_into_link_name_space(File::open(host)?.as_fd(), Some(LinkNameSpaceType::Network))?;
+        }
+        if plan.serving == Serving::Here {
+            server = Some(Server::listen(&poll, &plan.servers, answer, Arc::clone(&counts))?);
         }
         let mut clients = Clients::new(plan.work, Source::new(plan.network, plan.target))?;
         clients.open(&poll)?;

@@ -1,6 +1,7 @@
 //! What a load is told, and what it tells.
 
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,8 @@ pub struct Plan {
     pub servers: Vec<SocketAddrV4>,
     /// Where back ends run.
     pub serving: Serving,
+    /// The network namespace of clients and of back ends in their thread, if it is not the caller's.
+    pub host: Option<PathBuf>,
     /// Milliseconds before measuring.
     pub warm_up: u64,
     /// Milliseconds measured.

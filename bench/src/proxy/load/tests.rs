@@ -16,6 +16,7 @@ fn plan(work: Work, serving: Serving) -> Plan {
         network: [127, 1],
         servers: vec![server],
         serving,
+        host: None,
         warm_up: 10,
         measured: 100,
         limit: None,

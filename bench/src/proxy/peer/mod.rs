@@ -100,7 +100,11 @@ impl Candidate {
     /// Where clients of one of its instances connect to: the proxy, or the first back end.
     #[must_use]
     pub fn target(self, instance: u16) -> SocketAddrV4 {
-        if self.is_proxy() { site::proxy(self as u16, instance) } else { site::servers(instance)[0] }
+        match self {
+            Self::Direct => site::beside(),
+            Self::Load => site::servers(instance)[0],
+            _ => site::proxy(self as u16, instance),
+        }
     }
 
     /// The program that it is, and what makes it tell its version; none if it is no program of its own.
