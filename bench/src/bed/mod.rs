@@ -80,7 +80,7 @@ impl Bed {
             write_sys(&bed.candidate, link, "threaded", "1")?;
         }
         for (namespace, link) in [(&bed.generator, g0), (&bed.sink, s0)] {
-            write_sys(namespace, link, "queues/rx-0/rps_cpus", &format!("{:x}", 1 << CPU_ENDS))?;
+            receive_on(namespace, link, CPU_ENDS)?;
         }
         bed.pin_napi()?;
         Ok(bed)
@@ -156,6 +156,14 @@ pub fn output(namespace: &Namespace, program: &str, arguments: &[&str]) -> Resul
 /// As [`output`].
 pub fn exec(namespace: &Namespace, program: &str, arguments: &[&str]) -> Result<(), BedError> {
     output(namespace, program, arguments).map(drop)
+}
+
+/// Has what `link` receives worked on by this CPU (receive packet steering).
+///
+/// # Errors
+/// As [`output`].
+pub fn receive_on(namespace: &Namespace, link: &str, cpu: usize) -> Result<(), BedError> {
+    write_sys(namespace, link, "queues/rx-0/rps_cpus", &format!("{:x}", 1 << cpu))
 }
 
 /// Writes an attribute of a link; `/sys` shows the links of the namespace it was mounted in, hence the detour.

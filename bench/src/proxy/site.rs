@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use lab::{End, Namespace, veth};
 
+use crate::bed::receive_on;
 use crate::measure::{CPU_CANDIDATE, CPU_ENDS, MeasureError};
 
 /// What the names of the namespaces begin with.
@@ -40,9 +41,10 @@ const SETTINGS: [(&str, &str); 4] = [
 /// The hosts. Removed when dropped.
 #[derive(Debug)]
 pub struct Site {
-    /// Proxies, and without a cable everybody.
+    /// Proxies; without a cable everybody.
     pub middle: Namespace,
-    _ends: Option<Namespace>,
+    /// Clients and back ends, behind a cable.
+    pub ends: Option<Namespace>,
 }
 
 impl Site {
@@ -55,7 +57,7 @@ impl Site {
         middle.address("lo", "10.8.0.1/16")?;
         if !cable {
             give_networks(&middle)?;
-            return Ok(Self { middle, _ends: None });
+            return Ok(Self { middle, ends: None });
         }
         let ends = host(ENDS)?;
         give_networks(&ends)?;
@@ -66,12 +68,9 @@ impl Site {
         ] {
             host.address(LINK, address)?;
             host.ip(&format!("route add {networks} via {via}"))?;
-            let steer = format!("echo {:x} > /sys/class/net/{LINK}/queues/rx-0/rps_cpus", 1 << cpu);
-            if !host.command("sh".as_ref()).args(["-c", &steer]).status()?.success() {
-                return Err("the kernel cannot steer what is received to one CPU".into());
-            }
+            receive_on(host, LINK, cpu)?;
         }
-        Ok(Self { middle, _ends: Some(ends) })
+        Ok(Self { middle, ends: Some(ends) })
     }
 }
 
@@ -114,4 +113,40 @@ pub const fn beside() -> SocketAddrV4 {
 #[must_use]
 pub fn proxy(kind: u16, instance: u16) -> SocketAddrV4 {
     SocketAddrV4::new(PROXY, FIRST_PORT + kind + 50 * instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use lab::{LabLock, remove_leftovers, skip_unprivileged};
+
+    use super::{LINK, PREFIX, Site, beside, ends};
+    use crate::bed::output;
+    use crate::measure::{CPU_CANDIDATE, CPU_ENDS};
+
+    #[test]
+    fn both_places_reach_the_middle_and_behind_a_cable_each_host_receives_on_its_own_cpu() {
+        if skip_unprivileged() {
+            return;
+        }
+        // Not beside a comparison that runs: its hosts have the same names.
+        let _lock = LabLock::acquire("/run/ringfence-bench.lock".as_ref()).unwrap();
+        for cable in [false, true] {
+            remove_leftovers(PREFIX).unwrap();
+            let site = Site::build(cable).unwrap();
+            assert_eq!(ends().is_some(), cable);
+            let clients = site.ends.as_ref().unwrap_or(&site.middle);
+            let listener = site.middle.run(|| TcpListener::bind(beside()).unwrap()).unwrap();
+            let client = clients.run(|| TcpStream::connect(beside()).unwrap()).unwrap();
+            assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+            if let Some(ends) = &site.ends {
+                for (host, cpu) in [(ends, CPU_ENDS), (&site.middle, CPU_CANDIDATE)] {
+                    let mask = format!("/sys/class/net/{LINK}/queues/rx-0/rps_cpus");
+                    let mask = output(host, "cat", &[&mask]).unwrap();
+                    assert_eq!(mask.trim(), format!("{:x}", 1 << cpu));
+                }
+            }
+        }
+    }
 }
